@@ -1,0 +1,15 @@
+"""The small shared package of *Deep learning, three ways*: everything that is not a model.
+
+The models live in the notebooks. Here stand data, widgets, metrics and the tools that compare
+frameworks. Importing this package imports no framework, and its borders speak NumPy.
+"""
+
+COURSE_ID = "deep-learning-three-ways"
+
+
+class CourseError(Exception):
+    """A mistake that the reader can mend: its message names the mistake and the remedy."""
+
+    def _render_traceback_(self) -> list[str]:
+        # Jupyter calls this instead of printing a stack of frames that are not the reader's.
+        return [f"{type(self).__name__}: {self}"]
