@@ -133,7 +133,7 @@ class Exercise:
         if _answers.is_blank(answer):
             raise _calls.NotAttemptedError(_calls.DOTS)
         if not callable(answer):
-            call = f"{self.name}.check({self.name})"
+            call = f"check({self.name})"
             return Verdict(INCORRECT, f"hand over the function itself, without brackets: {call}.")
         cases = self.inputs()
         names = [*inspect.signature(self._reference).parameters]
@@ -192,7 +192,7 @@ class NumberExercise(Exercise):
             if _answers.agree(given, mistake, self.tolerance):
                 return Verdict(INCORRECT, message)
         number = _answers.numbers(given.astype(np.float64).reshape(()))
-        return Verdict(INCORRECT, f"{number} is not it; a hint may help: {self.name}.hint().")
+        return Verdict(INCORRECT, f"{number} is not it; hint() may help.")
 
 
 class ChoiceExercise(Exercise):
