@@ -1,0 +1,152 @@
+"""02_vae: Burda et al.'s one-layer VAE on their schedule, and its bounds on log p(x)."""
+
+import functools
+import time
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from utils import CourseError, checkpoints, data, lessons, metrics, parity, runtime
+
+NOTEBOOK = "02_vae"
+SEED = 0
+SAMPLES = (1, 50, 5000)
+REFERENCES = {1: "ELBO, not in the paper", 50: "not in the paper for this model"}
+REFERENCES[5000] = "86.76 (Burda et al. 2016, table 1, VAE k = 1)"
+MODELS = {
+    # name of the checkpoint -> latents, stages of the schedule: stage i has 3^i epochs
+    "02_vae_2d": (2, 5),
+    "02_vae": (50, 8),
+}
+
+
+def epochs(stages: int) -> int:
+    """Epochs in the first stages of Burda et al.'s schedule: 1 + 3 + … = (3^stages − 1)/2."""
+    return (3**stages - 1) // 2
+
+
+def what(latents: int, trained: int, stages: int) -> str:
+    """How a checkpoint came about, in words."""
+    planned = epochs(8)
+    text = f"784-200-200-{latents} VAE, {trained:,} epochs of Burda et al.'s schedule"
+    if trained < planned:
+        text += f" (which has {planned:,})"
+    return text
+
+
+def real_mnist() -> data.Dataset:
+    """MNIST itself; results on a substitute would not be comparable with the paper's."""
+    digits = data.mnist()
+    if digits.source == "embedded":
+        raise CourseError(
+            "The full profile needs the real MNIST: connect to a network once, or set "
+            "COURSE_DATA to a folder that holds mnist/."
+        )
+    return digits
+
+
+def train(folder: Path = Path("build/train")) -> None:
+    """Train and save every checkpoint of the notebook; goes on where an earlier call was cut."""
+    runtime.begin("full", ["tensorflow"], SEED)
+    images = data.flatten(real_mnist().x_train)
+    lesson = lessons.load(NOTEBOOK, "tensorflow")
+    for name, (latents, stages) in MODELS.items():
+        _train_one(lesson, images, name, latents, stages, folder / name)
+
+
+def _train_one(
+    lesson: ModuleType, images: np.ndarray, name: str, latents: int, stages: int, folder: Path
+) -> None:
+    import tensorflow as tf
+
+    per_epoch = len(images) // lesson.FULL["batch_size"]
+    changes = {"latents": latents, "steps": epochs(stages) * per_epoch, "seed": SEED}
+    settings = SimpleNamespace(**{**lesson.FULL, **changes, "framework": "tensorflow"})
+    trainer = lesson.TFTrainer(images, settings)
+    keeper = tf.train.CheckpointManager(tf.train.Checkpoint(trainer=trainer), str(folder), 2)
+    keeper.restore_or_initialize()
+    print(f"{name}: from step {int(trainer.step):,} of {settings.steps:,}", flush=True)
+    started = saved = time.monotonic()
+
+    def report(step: int, logs: dict[str, float], preview: Any = None) -> bool:
+        nonlocal saved
+        if time.monotonic() - saved > 180:  # a cut loses three minutes
+            keeper.save()
+            saved = time.monotonic()
+            print(f"epoch {step / per_epoch:8.1f}  −ELBO {logs['loss']:.2f}", flush=True)
+        return True
+
+    vae = lesson.train_tf(images, settings, report, trainer)
+    keeper.save()
+    save(name, parity.get_weights(vae), latents, epochs(stages), time.monotonic() - started)
+
+
+def save(name: str, weights: parity.Weights, latents: int, trained: int, seconds: float) -> None:
+    """Write the checkpoint with its sidecar: what, how, and the test ELBO to re-measure."""
+    test = data.binarise(data.flatten(real_mnist().x_test), np.random.default_rng(0))
+    lesson = lessons.load(NOTEBOOK, "tensorflow")
+    vae = lesson.TFVAE(latents)
+    parity.set_weights(vae, weights)
+    bound = metrics.importance_bounds(
+        functools.partial(lesson.log_weights_tf, vae), test[:1000], latents, (1, 50), SEED
+    )
+    info = {
+        "what": what(latents, trained, MODELS[name][1]),
+        "notebook": NOTEBOOK,
+        "latents": latents,
+        "data": "MNIST train, 60,000 images, dynamically binarised",
+        "seed": SEED,
+        "settings": {**lesson.FULL, "latents": latents, "epochs": trained},
+        "seconds": round(seconds),
+        "device": "cpu",
+        "versions": runtime.versions(),
+        "metric": {
+            "name": "L_50 in nats, first 1,000 test images, binarisation and noise of seed 0",
+            "value": round(float(bound[50].mean()), 4),
+        },
+    }
+    print(checkpoints.save(name, weights, info))
+
+
+def measure(framework: str, images: int | None = None) -> list[dict[str, Any]]:
+    """Bounds on log p(x) over the test set and active units, with the checkpoint in `framework`."""
+    digits = real_mnist()
+    x = data.binarise(data.flatten(digits.x_test), np.random.default_rng(0))[:images]
+    lesson = lessons.load(NOTEBOOK, framework)
+    way = lesson.ways[framework]
+    vae = way.build(50)
+    checkpoint = checkpoints.load_into(vae, "02_vae")
+    bounds = metrics.importance_bounds(
+        functools.partial(way.log_weights, vae), x, 50, SAMPLES, SEED, draws_at_once=5000
+    )
+    common = {
+        "seeds": [SEED],
+        "better": "lower",
+        "profile": "full",
+        "trained": checkpoint.info["what"],
+        "data": f"MNIST test, {len(x):,} images, binarised",
+    }
+    found = []
+    for k in SAMPLES:
+        estimate = metrics.mean_and_error(-bounds[k])
+        found.append(
+            {
+                "metric": f"−L_{k:,}, nats".replace("L_1,", "ELBO,"),
+                "value": round(estimate.value, 3),
+                "low": round(estimate.value - estimate.error, 3),
+                "high": round(estimate.value + estimate.error, 3),
+                "spread": "one standard error over test images; one training seed",
+                "reference": REFERENCES[k],
+                **common,
+            }
+        )
+    mean, _ = way.encode(vae, x)
+    active = int(metrics.active_units(mean).sum())
+    span = {"value": active, "low": active, "high": active, "spread": found[0]["spread"]}
+    reference = "19 (Burda et al. 2016, table 1)"
+    return [
+        *found,
+        {"metric": "active units", **common, **span, "reference": reference, "better": "higher"},
+    ]

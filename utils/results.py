@@ -1,0 +1,254 @@
+"""Measured results: one JSON file per notebook, and the tables made from them.
+
+``python -m utils.results train NAME`` trains a notebook's checkpoint on the paper's schedule and
+goes on where it was cut; ``measure NAME`` measures the checkpoint in each framework and writes
+``results/NAME.json``; ``table`` refreshes the README. Nothing else writes there: no number is
+typed.
+"""
+
+import argparse
+import dataclasses
+import importlib
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from utils import CourseError, runtime
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "results"
+MARKS = ("<!-- results -->", "<!-- /results -->")
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """One measured number and the circumstances under which it was measured.
+
+    ``low`` and ``high`` span the uncertainty that ``spread`` names; ``seconds`` and
+    ``peak_memory_mb`` are those of the measurement; ``trained`` says how the model came about.
+    """
+
+    notebook: str
+    framework: str
+    metric: str
+    value: float
+    low: float
+    high: float
+    spread: str
+    seeds: list[int]
+    reference: str
+    better: str
+    profile: str
+    trained: str
+    data: str
+    device: str
+    seconds: float
+    peak_memory_mb: float
+    versions: dict[str, str]
+    commit: str
+
+    def __post_init__(self) -> None:
+        runtime.choose("The framework", self.framework, runtime.FRAMEWORKS)
+        runtime.choose("“better”", self.better, ("higher", "lower"))
+        if not all(map(math.isfinite, (self.value, self.low, self.high))):
+            raise CourseError(
+                f"{self.metric} measured {self.value}: a diverged run is not a result."
+            )
+        if not self.low <= self.value <= self.high:
+            raise CourseError(
+                f"{self.metric}: {self.value} is not between {self.low} and {self.high}."
+            )
+
+
+def processor() -> str:
+    """The device of a measurement in words, such as ``CPU AMD EPYC, 1 thread``."""
+    name = platform.processor() or platform.machine()
+    if os.path.exists("/proc/cpuinfo"):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), name)
+    count = runtime.threads()
+    return f"CPU {name}, {count} thread{'s' if count > 1 else ''}"
+
+
+def commit() -> str:
+    """The commit that is checked out, with a + if tracked files differ from it; or ``unknown``."""
+    try:
+        asked = [
+            "git",
+            "-C",
+            str(ROOT),
+            "describe",
+            "--always",
+            "--abbrev=10",
+            "--exclude=*",
+            "--dirty=+",
+        ]
+        return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def read(notebook: str, folder: Path = FOLDER) -> list[Record]:
+    """The records of a notebook, oldest first; an empty list if none were measured yet.
+
+    Raises
+    ------
+    CourseError
+        If the file is damaged.
+    """
+    path = folder / f"{notebook}.json"
+    if not path.exists():
+        return []
+    try:
+        return [Record(**item) for item in json.loads(path.read_text(encoding="utf-8"))]
+    except (ValueError, TypeError) as error:
+        raise CourseError(
+            f"{path.name} is damaged ({error}): restore it with `git checkout results/{path.name}`."
+        ) from error
+
+
+def write(notebook: str, records: list[Record], folder: Path = FOLDER) -> Path:
+    """Replace the records of the frameworks and profiles measured now; keep the others."""
+    fresh = {(r.framework, r.profile) for r in records}
+    kept = [r for r in read(notebook, folder) if (r.framework, r.profile) not in fresh]
+    ordered = sorted(
+        kept + records, key=lambda r: (runtime.FRAMEWORKS.index(r.framework), r.profile)
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{notebook}.json"
+    part = path.with_suffix(".part")
+    text = json.dumps([dataclasses.asdict(r) for r in ordered], indent=1, ensure_ascii=False)
+    part.write_text(text + "\n", encoding="utf-8")
+    os.replace(part, path)
+    return path
+
+
+def rows(records: list[Record]) -> list[list[str]]:
+    """One row for each metric: metric, a cell for each framework, reference, data."""
+    lines: dict[str, list[str]] = {}
+    for record in records:
+        key = f"{record.metric} ({record.profile})"
+        row = lines.setdefault(key, [key, "–", "–", "–", record.reference, record.data])
+        half = (record.high - record.low) / 2
+        digits = 2 if half else 0
+        value = f"{record.value:.{digits}f}" + (f" ± {half:.2f}" if half else "")
+        row[1 + runtime.FRAMEWORKS.index(record.framework)] = value
+    return list(lines.values())
+
+
+def table(notebook: str, folder: Path = FOLDER) -> str:
+    """The notebook's results as aligned text, for a cell's output."""
+    records = read(notebook, folder)
+    if not records:
+        return f"Nothing measured yet: `make results NAME={notebook}` measures."
+    head = ["", *(runtime.LABELS[name] for name in runtime.FRAMEWORKS), "reference", "data"]
+    lines = [head, *rows(records)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    text = [
+        "  ".join(f"{c:<{w}}" for c, w in zip(line, widths, strict=True)).rstrip() for line in lines
+    ]
+    return "\n".join([*text, f"±: {records[0].spread}. Model: {records[0].trained}."])
+
+
+def markdown(folder: Path = FOLDER) -> str:
+    """Every notebook's results as one Markdown table."""
+    head = [
+        "notebook",
+        "metric",
+        *(runtime.LABELS[n] for n in runtime.FRAMEWORKS),
+        "reference",
+        "data",
+    ]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    notes = []
+    for path in sorted(folder.glob("*.json")):
+        records = read(path.stem, folder)
+        lines += ["| " + " | ".join([path.stem, *row]) + " |" for row in rows(records)]
+        notes += [
+            f"{path.stem}: ± is {r.spread}; model: {r.trained}; {r.device}." for r in records[:1]
+        ]
+    return "\n".join(lines) + "\n\n" + "\n".join(notes)
+
+
+def refresh_readme(readme: Path = ROOT / "README.md", folder: Path = FOLDER) -> bool:
+    """Put the table between the README's markers; says whether anything changed."""
+    text = readme.read_text(encoding="utf-8")
+    start, end = MARKS
+    if start not in text or end not in text:
+        raise CourseError(f"{readme.name} has lost its markers {start} … {end}: put them back.")
+    before, rest = text.split(start, 1)
+    fresh = f"{before}{start}\n{markdown(folder)}\n{end}{rest.split(end, 1)[1]}"
+    if fresh != text:
+        readme.write_text(fresh, encoding="utf-8")
+    return fresh != text
+
+
+def recipe(notebook: str) -> Any:
+    """The module that says how a notebook's checkpoint is trained and measured."""
+    known = {}
+    for path in sorted((Path(__file__).parent / "recipes").glob("[!_]*.py")):
+        module = importlib.import_module(f"utils.recipes.{path.stem}")
+        known[module.NOTEBOOK] = module
+    return known[runtime.choose("The notebook", notebook, tuple(known))]
+
+
+def measure(notebook: str, framework: str, images: int | None = None) -> list[Record]:
+    """Load the notebook's checkpoint into `framework` and measure it in this process."""
+    module = recipe(notebook)
+    runtime.begin("full", [framework])
+    started = time.perf_counter()
+    found = module.measure(framework, images)
+    common = {
+        "notebook": notebook,
+        "framework": framework,
+        "device": processor(),
+        "seconds": round(time.perf_counter() - started, 1),
+        "peak_memory_mb": round(runtime.peak_memory_mb()),
+        "versions": runtime.versions(),
+        "commit": commit(),
+    }
+    return [Record(**common, **item) for item in found]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m utils.results", description=__doc__.split("\n")[0]
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("train", help="train a checkpoint on the paper's schedule").add_argument(
+        "name"
+    )
+    measuring = commands.add_parser("measure", help="measure a checkpoint in each framework")
+    measuring.add_argument("name")
+    measuring.add_argument("--framework", help="only this one, in this process")
+    measuring.add_argument("--images", type=int, help="only the first so many test images")
+    commands.add_parser("table", help="refresh the README's table")
+    asked = parser.parse_args(arguments)
+    try:
+        if asked.command == "train":
+            recipe(asked.name).train()
+        elif asked.command == "measure" and asked.framework:
+            write(asked.name, measure(asked.name, asked.framework, asked.images))
+        elif asked.command == "measure":
+            for framework in runtime.FRAMEWORKS:  # a process each: honest memory, no interference
+                extra = ["--images", str(asked.images)] if asked.images else []
+                again = [sys.executable, "-m", "utils.results", "measure", asked.name]
+                subprocess.run([*again, "--framework", framework, *extra], check=True)
+        if asked.command != "train":
+            print(table(asked.name) if asked.command == "measure" else "README.md refreshed.")
+            refresh_readme()
+    except CourseError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
