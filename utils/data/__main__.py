@@ -1,0 +1,34 @@
+"""``python -m utils.data``: fetch what can be fetched, and say what was found."""
+
+import argparse
+import os
+import sys
+
+from utils import CourseError
+from utils.data import cache_directory, mnist
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Fill the cache and report.
+
+    Returns
+    -------
+    0 if there are data to work with, embedded ones included; 1 if the learner must mend
+    something, which is said.
+    """
+    parser = argparse.ArgumentParser(prog="python -m utils.data", description=__doc__)
+    parser.parse_args(arguments)
+    print(f"COURSE_DATA: {os.environ.get('COURSE_DATA') or 'not set'}")
+    print(f"Cache: {cache_directory()}")
+    try:
+        data = mnist()
+    except CourseError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(data.describe())
+    print(f"Licence: {data.licence}.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
