@@ -198,7 +198,7 @@ def _line(error: BaseException, answer: Any) -> str:
     """The last line of the learner's own code that the error went through."""
     own = getattr(_plain(answer), "__globals__", None)
     if own is None:  # an object: its class knows where it was written
-        own = getattr(getattr(type(answer), "__call__", None), "__globals__", None)
+        own = getattr(sys.modules.get(type(answer).__module__), "__dict__", None)
     found = None
     step = error.__traceback__
     while step is not None:
