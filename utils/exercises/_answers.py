@@ -27,9 +27,11 @@ def to_array(value: Any) -> np.ndarray:
         If `value` does not hold real numbers in a rectangular arrangement.
     """
     if type(value) in (tuple, list):
-        value = [to_array(item) for item in value]
-        if len({item.shape for item in value}) > 1:
-            raise UnreadableError("a list whose rows differ in length")
+        parts = [to_array(item) for item in value]
+        if len({part.shape for part in parts}) > 1:
+            several = f"{len(parts)} separate results of different shapes"
+            raise UnreadableError(several if type(value) is tuple else "a list with uneven rows")
+        value = parts
     elif callable(getattr(value, "detach", None)):  # a PyTorch tensor, on any device
         value = value.detach().cpu()
         if "bfloat16" in str(value.dtype):  # NumPy has no such type
@@ -45,10 +47,11 @@ def to_array(value: Any) -> np.ndarray:
 
 
 def _kind(value: Any) -> str:
-    name = type(value).__name__
-    if name in ("function", "builtin_function_or_method", "method", "type"):
-        return "a function"
-    return f"an object of type {name}" if name != "str" else "a text"
+    if isinstance(value, str):
+        return "a text"
+    if isinstance(value, int):
+        return "too large a number"
+    return "a function" if callable(value) else f"an object of type {type(value).__name__}"
 
 
 def agree(answer: Any, expected: Any, tolerance: float) -> bool:
