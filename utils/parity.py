@@ -219,7 +219,7 @@ def compare(results: dict[str, dict[str, Any]], tolerance: float = 1e-5) -> Comp
     differences = {}
     for quantity, reference in results[first].items():
         parts = reference if isinstance(reference, dict) else {"": reference}
-        scale = max(1.0, *(float(np.abs(part).max(initial=0)) for part in parts.values()))
+        scale = max(1.0, *(float(np.nan_to_num(np.abs(p)).max(initial=0)) for p in parts.values()))
         worst = 0.0
         for other in others:
             if quantity not in results[other]:
@@ -239,6 +239,7 @@ def compare(results: dict[str, dict[str, Any]], tolerance: float = 1e-5) -> Comp
                         f"{np.shape(twins[name])} in {LABELS[other]}."
                     )
                 gap = np.abs(np.asarray(part, np.float64) - np.asarray(twins[name], np.float64))
+                gap = np.where(np.isfinite(gap), gap, np.inf)  # NaN equals nothing
                 worst = max(worst, float(gap.max(initial=0)) / scale)
         differences[quantity] = worst
     return Comparison(tuple(results), differences, tolerance)

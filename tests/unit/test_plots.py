@@ -1,0 +1,60 @@
+"""Pictures as arrays and as PNG."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from utils import CourseError, plots
+
+
+def test_a_grid_keeps_every_image_in_its_place():
+    images = np.stack([np.full((4, 3), value, np.uint8) for value in (0, 50, 100, 150, 200)])
+    picture = plots.grid(images, columns=3, pad=1)
+    assert picture.shape == (2 * 5 + 1, 3 * 4 + 1)
+    assert (picture[1:5, 5:8] == 50).all() and (picture[6:10, 5:8] == 200).all()
+    assert picture[0, 0] == picture[7, 10] == 96  # the padding, and the place that stayed empty
+
+
+def test_a_grid_of_colour_and_an_enlarged_one():
+    picture = plots.grid(np.zeros((2, 4, 4, 3)), columns=2, pad=0, scale=3)
+    assert picture.shape == (12, 24, 3) and picture.dtype == np.uint8
+
+
+def test_floats_are_clipped_and_bytes_stay():
+    assert plots.to_uint8(np.array([-1.0, 0.0, 0.5, 2.0])).tolist() == [0, 0, 128, 255]
+    assert plots.to_uint8(np.array([3, 255], np.uint8)).tolist() == [3, 255]
+    assert plots.to_uint8(np.array([0, 1])).tolist() == [0, 255]
+    assert plots.to_uint8(np.array([0, 200])).tolist() == [0, 200]
+
+
+def test_a_diverged_picture_is_named():
+    with pytest.raises(CourseError, match="diverged"):
+        plots.to_uint8(np.array([np.nan]))
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (0, 4, 4), (2, 2, 2, 2, 2)])
+def test_what_is_no_stack_of_images_is_refused(shape):
+    with pytest.raises(CourseError, match="grid needs images"):
+        plots.grid(np.zeros(shape))
+
+
+def test_a_png_holds_the_picture():
+    picture = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(plots.to_png(picture)))), picture)
+
+
+def test_show_prints_what_it_shows_and_insists_on_it(capsys):
+    plots.show(np.zeros((4, 4)), alt="a black square")
+    assert "Figure: a black square" in capsys.readouterr().out
+    with pytest.raises(CourseError, match="alt"):
+        plots.show(np.zeros((4, 4)), alt=" ")
+
+
+def test_figures_need_no_pyplot():
+    import sys
+
+    fig, axes = plots.figure(columns=2)
+    assert plots.figure_png(fig).startswith(b"\x89PNG") and len(axes) == 2
+    assert "matplotlib.pyplot" not in sys.modules
