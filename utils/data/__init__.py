@@ -10,7 +10,7 @@ Each further dataset is a module beside `digits`: it describes its files as a
 `utils.data.ladder.Listing` and returns a `Dataset`.
 """
 
-from utils.data.dataset import Dataset, batches, binarise, flatten
+from utils.data.dataset import Dataset, batches, binarise, check_batch, flatten
 from utils.data.digits import mnist
 from utils.data.idx import read_idx, write_idx
 from utils.data.ladder import cache_directory
@@ -21,6 +21,7 @@ __all__ = [
     "batches",
     "binarise",
     "cache_directory",
+    "check_batch",
     "flatten",
     "from_idx",
     "from_images",

@@ -116,10 +116,9 @@ def binarise(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
             f"binarise needs uint8 pictures from 0 to 255, not {_what(x)}: "
             "pass x_train as it comes, before any division by 255."
         )
-    # A whole number drawn from 0 to 254 lies below x with probability x/255 exactly:
-    # 0 is never on, 255 always.
-    draw = _generator(rng).integers(0, 255, size=x.shape, dtype=np.uint8)
-    return (draw < x).astype(np.float32)
+    # The draw lies in [0, 1) in steps of 2**-24, so 0 is never on and 255 always.
+    draw = _generator(rng).random(x.shape, dtype=np.float32)
+    return np.less(draw, x / np.float32(255)).astype(np.float32)
 
 
 def flatten(x: np.ndarray) -> np.ndarray:
@@ -135,6 +134,23 @@ def flatten(x: np.ndarray) -> np.ndarray:
     if not isinstance(x, np.ndarray) or x.ndim < 2:
         raise CourseError(f"flatten needs pictures of shape (N, height, width), not {_what(x)}.")
     return x.reshape(len(x), int(np.prod(x.shape[1:])))
+
+
+def check_batch(batch_size: int, n: int) -> int:
+    """Return `n`, the number of examples, if at least one batch can be dealt from them.
+
+    Raises
+    ------
+    CourseError
+        If a number is not whole, is below 1, or a batch is larger than the data.
+    """
+    n, batch_size = _whole("n", n), _whole("batch_size", batch_size)
+    if batch_size > n:
+        raise CourseError(
+            f"A batch of {batch_size:,} is larger than the data ({n:,} examples): "
+            f"choose a batch size from 1 to {n:,}."
+        )
+    return n
 
 
 def batches(n: int, batch_size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
@@ -162,12 +178,7 @@ def batches(n: int, batch_size: int, rng: np.random.Generator) -> Iterator[np.nd
         At the call, not at the first batch, if a number is not whole, `n` or `batch_size` is
         below 1, or a batch is larger than the data.
     """
-    n, batch_size = _whole("n", n), _whole("batch_size", batch_size)
-    if batch_size > n:
-        raise CourseError(
-            f"A batch of {batch_size:,} is larger than the data ({n:,} examples): "
-            f"choose a batch size from 1 to {n:,}."
-        )
+    check_batch(batch_size, n)
     order = _generator(rng).permutation(n)
     full = n - n % batch_size
     return (order[start : start + batch_size] for start in range(0, full, batch_size))

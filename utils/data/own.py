@@ -114,8 +114,8 @@ def from_idx(
         )
     if len(pictures) < 2:
         raise CourseError(
-            f"{images} holds {len(pictures)} pictures: two at least are needed, "
-            "one to train on and one to test on."
+            f"{images} holds {'1 picture' if len(pictures) else 'no pictures'}: "
+            "two at least are needed, one to train on and one to test on."
         )
     y, names = np.zeros(len(pictures), np.int64), ("unlabelled",)
     if labels is not None:
@@ -208,7 +208,8 @@ def _classes(root: Path) -> dict[str, list[Path]]:
             "class inside it."
         )
     if others:
-        say(f"Left out of {root}: {others} files that are neither PNG nor JPEG.")
+        files = "1 file that is" if others == 1 else f"{others} files that are"
+        say(f"Left out of {root}: {files} neither PNG nor JPEG.")
     if empty:
         say(f"Left out of {root}: folders without pictures ({', '.join(empty)}).")
     return full or {"unlabelled": loose}
