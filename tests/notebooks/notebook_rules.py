@@ -1,7 +1,7 @@
 """What every stored notebook keeps to. Each rule returns the breaches it finds, in words.
 
-`test_notebook_structure.py` sweeps the rules over the notebooks that exist; `test_notebook_rules.py` breaks each
-of them once, on a small notebook, and sees that it is noticed.
+`test_notebook_structure.py` sweeps the rules over the notebooks that exist;
+`test_notebook_rules.py` breaks each of them once, on a small notebook, and sees it noticed.
 """
 
 import ast
@@ -71,14 +71,19 @@ def headings(book: Book) -> list[tuple[int, str, NotebookNode]]:
 
 @rule
 def valid_format(book: Book) -> list[str]:
-    try:
-        nbformat.validate(book.notebook)
-    except nbformat.ValidationError as error:
-        return [str(error).split("\n")[0]]
-    ids = Counter(cell.get("id") for cell in book.notebook.cells)
+    # As it lies on disk: nbformat mends what it opens.
+    raw = json.loads(book.path.read_text(encoding="utf-8"))
+    ids = Counter(cell.get("id") for cell in raw["cells"])
     wrong = [f"the cell id {name!r} occurs {n} times" for name, n in ids.items() if n > 1]
-    name = book.notebook.metadata.get("kernelspec", {}).get("name")
-    return wrong + ([] if name == "python3" else [f"the kernel is {name!r}, not python3"])
+    name = raw["metadata"].get("kernelspec", {}).get("name")
+    wrong += [] if name == "python3" else [f"the kernel is {name!r}, not python3"]
+    if wrong:
+        return wrong
+    try:
+        nbformat.validate(raw)
+    except nbformat.ValidationError as error:
+        wrong.append(str(error).split("\n")[0])
+    return wrong
 
 
 @rule

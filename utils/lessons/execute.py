@@ -116,6 +116,8 @@ def execute(notebook: nbformat.NotebookNode, folder: Path, name: str) -> None:
         If a cell fails, takes longer than `TIMEOUT` or kills the kernel. The message names the
         cell and ends with the kernel's own last words.
     """
+    code = [cell.id for _, cell in code_cells(notebook)]
+    reached = [0]
     client = nbclient.NotebookClient(
         notebook,
         timeout=TIMEOUT,
@@ -123,32 +125,25 @@ def execute(notebook: nbformat.NotebookNode, folder: Path, name: str) -> None:
         allow_errors=False,
         record_timing=False,
         resources={"metadata": {"path": str(folder)}},
+        on_cell_execute=lambda cell, cell_index: reached.append(code.index(cell.id) + 1),
     )
     try:
         client.execute(env=environment())
     except CellExecutionError as error:
-        where = next(number for number, cell in code_cells(notebook) if _failed(cell))
-        raise CourseError(
-            f"{name}, cell {where}: {error.ename}: {error.evalue}\n{error.traceback}"
-        ) from None
+        problem = f"{error.ename}: {error.evalue}\n{error.traceback}"
     except CellTimeoutError:
-        where = next((n for n, cell in code_cells(notebook) if not cell.execution_count), "?")
-        raise CourseError(f"{name}, cell {where}: still running after {TIMEOUT} s.") from None
+        problem = f"still running after {TIMEOUT} s."
     except DeadKernelError:
-        raise CourseError(
-            f"{name}: the kernel died, most likely for want of memory; run the notebook in "
-            "JupyterLab to see at which cell."
-        ) from None
+        problem = "the kernel died here, most likely for want of memory."
+    else:
+        return
+    raise CourseError(f"{name}, cell {reached[-1]}: {problem}")
 
 
 def code_cells(notebook: Mapping) -> Iterator[tuple[int, Mapping]]:
     """The code cells with their numbers from 1, as they stand in the margin after Run All."""
     code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     return enumerate(code, start=1)
-
-
-def _failed(cell: Mapping) -> bool:
-    return any(output["output_type"] == "error" for output in cell["outputs"])
 
 
 def swallowed(notebook: Mapping) -> list[str]:

@@ -141,14 +141,19 @@ class Furniture:
     course
         The plan.
     present
-        The chapters that links may lead to: those whose notebooks exist or are being built.
+        The chapters that links may lead to: those whose notebooks exist or are being built. One
+        that has no lesson is left out.
     slug
         ``owner/name`` on GitHub, for badges and the set-up cell's clone.
     """
 
     def __init__(self, course: Course, present: tuple[Chapter, ...], slug: str):
         self.course, self.slug = course, slug
-        self.present = tuple(chapter for chapter in course.chapters if chapter in present)
+        self.present = tuple(
+            chapter
+            for chapter in course.chapters
+            if chapter in present and chapter.lesson.is_file()
+        )
 
     def colab(self, chapter: Chapter) -> str:
         """The address that opens the notebook in Colab."""
@@ -165,10 +170,6 @@ class Furniture:
         colab = "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
         binder = "[![Open in Binder](https://mybinder.org/badge_logo.svg)]"
         return f"{colab}({self.colab(chapter)})", f"{binder}({self.binder(chapter)})"
-
-    def title(self, chapter: Chapter) -> str:
-        """The title in the lesson's header, or the planned one while there is no lesson."""
-        return about(chapter).title if chapter.lesson.is_file() else chapter.title
 
     def cells(self, chapter: Chapter, lesson: str) -> dict[str, str]:
         """The sources of the three generated cells for the lesson with the text `lesson`."""
@@ -275,10 +276,9 @@ class Furniture:
         """A chapter's name becomes a link to it; everything else is text."""
         for other in self.course.chapters:
             if other.name == need:
-                title = self.title(other)
                 if other not in self.present:
-                    return f"{title} (planned)"
-                return f"[{title}]({_relative(chapter, other.notebook)})"
+                    return f"{other.title} (planned)"
+                return f"[{about(other).title}]({_relative(chapter, other.notebook)})"
         return need
 
     def _navigation(self, chapter: Chapter) -> str:
@@ -296,7 +296,7 @@ class Furniture:
 
     def _link(self, chapter: Chapter, other: Chapter) -> str:
         # A relative link leads nowhere in Colab, which shows one notebook without its folder.
-        near = f"[{self.title(other)}]({_relative(chapter, other.notebook)})"
+        near = f"[{about(other).title}]({_relative(chapter, other.notebook)})"
         return f"{near} ([in Colab]({self.colab(other)}))"
 
 
