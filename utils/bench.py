@@ -145,7 +145,8 @@ def _one(framework: str, blocks: int, steps: int) -> None:
     print(
         f"  {runtime.LABELS[framework]:<11}{1e3 * seconds:6.2f} ms a step (batch {BATCH}); "
         f"textbook {statistics.median(ratios):5.1f}× as long "
-        f"({min(ratios):.1f}–{max(ratios):.1f} over {blocks} blocks); {share:4.0%} of the floor at {rate / 1e9:.0f} GFLOP/s"
+        f"({min(ratios):.1f}–{max(ratios):.1f} over {blocks} blocks); "
+        f"{share:4.0%} of the floor at {rate / 1e9:.0f} GFLOP/s"
     )
 
 

@@ -40,7 +40,7 @@ def mean_and_error(values: np.ndarray) -> Estimate:
 
 
 def log_mean_exp(values: np.ndarray, axis: int = 0) -> np.ndarray:
-    """log of the mean of exp(`values`) along `axis`, without overflow."""
+    """The logarithm of the mean of exp(`values`) along `axis`, without overflow."""
     values = np.asarray(values, dtype=np.float64)
     top = values.max(axis=axis, keepdims=True)
     return np.log(np.exp(values - top).mean(axis=axis)) + np.squeeze(top, axis)

@@ -144,7 +144,8 @@ def load(*frameworks: str) -> None:
 def _import(name: str) -> None:
     if importlib.util.find_spec(name) is None:
         raise CourseError(
-            f"{LABELS[name]} is not installed here: run `make lab`, or take {name!r} out of FRAMEWORKS."
+            f"{LABELS[name]} is not installed here: run `make lab`, or take {name!r} "
+            "out of FRAMEWORKS."
         )
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
@@ -180,8 +181,8 @@ def _set_keras_backend(backend: str) -> None:
     keras = sys.modules.get("keras")
     if keras is not None and keras.backend.backend() != backend:
         raise CourseError(
-            f"Keras already runs on {keras.backend.backend()!r} in this kernel and cannot change to "
-            f"{backend!r}: restart the kernel, then run the notebook again."
+            f"Keras already runs on {keras.backend.backend()!r} in this kernel and cannot change "
+            f"to {backend!r}: restart the kernel, then run the notebook again."
         )
     os.environ["KERAS_BACKEND"] = backend
 
@@ -200,8 +201,8 @@ def _settle_device(device: str, frameworks: tuple[str, ...]) -> str:
     blind = [LABELS[name] for name in frameworks if not _sees_gpu(name)]
     if device == "gpu" and blind:
         raise CourseError(
-            f'DEVICE = "gpu", but {" and ".join(blind)} sees no GPU here: set DEVICE = "auto" to run on '
-            "the CPU (on Colab: Runtime ▸ Change runtime type ▸ GPU)."
+            f'DEVICE = "gpu", but {" and ".join(blind)} sees no GPU here: set DEVICE = "auto" to '
+            "run on the CPU (on Colab: Runtime ▸ Change runtime type ▸ GPU)."
         )
     return "cpu" if blind else "gpu"
 

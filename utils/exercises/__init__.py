@@ -51,8 +51,9 @@ Hint 1 of 2: Which axes hold the pixels of one picture?
   ``tolerance``, axes of length 1 do not count, and a function written in a framework is called
   with that framework's float32 tensors.
 
-`NumberExercise` asks for a number, `ChoiceExercise` for one of several statements, `predict` for
-a prediction before an experiment; ``check_all(module)`` is what the tests call.
+`NumberExercise` asks for a number, `ChoiceExercise` for one of several statements,
+`OwnDataExercise` for other pictures, `predict` for a prediction before an experiment;
+``check_all(module)`` is what the tests call.
 """
 
 from utils.exercises._engine import (
@@ -64,6 +65,7 @@ from utils.exercises._engine import (
     NumberExercise,
     Verdict,
 )
+from utils.exercises._own_data import OwnDataExercise
 from utils.exercises._predictions import predict, predictions, reveal
 from utils.exercises._sweep import check_all, exercises_of, modules
 
@@ -74,6 +76,7 @@ __all__ = [
     "ChoiceExercise",
     "Exercise",
     "NumberExercise",
+    "OwnDataExercise",
     "Verdict",
     "check_all",
     "exercises_of",

@@ -19,6 +19,7 @@ from utils.exercises._engine import (
     Exercise,
     NumberExercise,
 )
+from utils.exercises._own_data import OwnDataExercise
 
 
 def modules() -> list[str]:
@@ -89,6 +90,8 @@ def _right_answers(exercise: Exercise) -> dict[str, Any]:
     if isinstance(exercise, ChoiceExercise):
         statement = exercise.options[exercise.answer]
         return {"the letter": exercise.answer, "the statement": statement}
+    if isinstance(exercise, OwnDataExercise):
+        return exercise.right_answers()
     solution = exercise._solution
     if isinstance(exercise, NumberExercise):
         number = solution()

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from utils.exercises import Exercise, NumberExercise
+from utils.exercises import Exercise, NumberExercise, OwnDataExercise
 
 
 def _normal(rng, *shape):
@@ -76,7 +76,7 @@ reparameterise = Exercise(
     wrong=[
         (
             lambda m, v, e: m + np.exp(v) * e,
-            "this scales the noise by the variance; it needs the standard deviation, exp(½ log_var).",
+            "the noise is scaled by the variance; it needs the standard deviation, exp(½ log_var).",
         ),
         (
             lambda m, v, e: m + v * e,
@@ -84,7 +84,7 @@ reparameterise = Exercise(
         ),
         (
             lambda m, v, e: m + np.sqrt(np.exp(v)) * 0.1 * e,
-            "the noise is scaled by 0.1: then z is not distributed as q, and the KL prices another code.",
+            "the noise is scaled by 0.1: z no longer follows q, and the KL prices another code.",
         ),
         (
             lambda m, v, e: m + e,
@@ -114,7 +114,7 @@ def _naive_bound(log_weights):
 
 iwae_bound = Exercise(
     "iwae_bound",
-    "Write iwae_bound(log_weights): L_k in nats from log w, (k, B) to (B,), for weights of any size.",
+    "Write iwae_bound(log_weights): L_k in nats from log w, (k, B) to (B,), of any size.",
     solution=_iwae_bound,
     cases=[
         (np.log(np.array([[1.0, 2.0], [3.0, 2.0]])),),
@@ -181,3 +181,5 @@ parameter_count = NumberExercise(
     ],
     correct="the number that part 6 prints for all three frameworks.",
 )
+
+other_data = OwnDataExercise("other_data")

@@ -200,11 +200,17 @@ def checked_model(model: Any, framework: str) -> Any:
     return model
 
 
-def keras_callback(report: Report, preview: Callable[[], Any] | None = None, every: int = 1) -> Any:
+def keras_callback(
+    report: Report,
+    preview: Callable[[], Any] | None = None,
+    every: int = 1,
+    steps: int | None = None,
+) -> Any:
     """A Keras callback that calls `report` after batches, and stops when it says so.
 
-    Keras reports running means over the epoch, unless the model's ``train_step`` returns
-    something else; `report` is given what Keras gives, the loss first.
+    Keras's metrics are running means over the epoch, which would draw a smoother curve than the
+    other frameworks', and one that jumps at each epoch. `report` is given the mean since its last
+    call instead. What a ``train_step`` returns besides metrics is averaged as it is.
 
     Parameters
     ----------
@@ -213,7 +219,9 @@ def keras_callback(report: Report, preview: Callable[[], Any] | None = None, eve
     preview
         Passed on to `report`.
     every
-        Report every so many batches, and after the last one of an epoch.
+        Report every so many batches.
+    steps
+        Stop after so many batches, and report the last; None leaves that to ``fit``'s epochs.
 
     Returns
     -------
@@ -223,37 +231,50 @@ def keras_callback(report: Report, preview: Callable[[], Any] | None = None, eve
     Raises
     ------
     CourseError
-        If `every` is not a whole number above 0.
+        If `every` or `steps` is not a whole number above 0.
     """
-    if not isinstance(every, numbers.Integral) or isinstance(every, bool) or every < 1:
-        raise CourseError(f"every = {every!r}: give a whole number of batches above 0.")
+    for name, number in (("every", every), ("steps", 1 if steps is None else steps)):
+        if not isinstance(number, numbers.Integral) or isinstance(number, bool) or number < 1:
+            raise CourseError(f"{name} = {number!r}: give a whole number of batches above 0.")
     runtime.load("keras")
     import keras
 
     class ReportCallback(keras.callbacks.Callback):
-        """Counts batches over all epochs and hands their logs to the panel."""
+        """Counts batches over all epochs and hands the panel what they cost."""
 
         def on_train_begin(self, logs: dict | None = None) -> None:
-            self._before_epoch = self._step = self._reported = 0
-            self._logs: dict | None = None
+            self._step = self._reported = 0
+            self._sums: dict[str, float] = {}
+            self._running = {metric.name for metric in self.model.metrics}
+
+        def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+            self._before_epoch, self._seen, self._means = self._step, 0, {}
 
         def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
             # With steps_per_execution above 1, `batch` jumps: count from it, not from the calls.
-            self._step = self._before_epoch + batch + 1
-            self._logs = logs
-            if self._step - self._reported >= every:
+            seen, logs = batch + 1, dict(logs or {})
+            for name, mean in logs.items():
+                since = mean * (seen - self._seen)
+                if name in self._running:
+                    since = mean * seen - self._means.get(name, 0.0) * self._seen
+                self._sums[name] = self._sums.get(name, 0.0) + since
+            self._seen, self._means, self._step = seen, logs, self._before_epoch + seen
+            last = steps is not None and self._step >= steps
+            if last or self._step - self._reported >= every:
                 self._pass_on()
+            if last:
+                self.model.stop_training = True
 
-        def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-            if self._step > self._reported and self._logs:
+        def on_train_end(self, logs: dict | None = None) -> None:
+            if self._step > self._reported:
                 self._pass_on()
-            self._before_epoch = self._step
 
         def _pass_on(self) -> None:
-            self._reported = self._step
+            batches, self._reported = self._step - self._reported, self._step
             # Keras sorts its logs by name, and the panel plots the first.
-            ordered = sorted((self._logs or {}).items(), key=lambda item: item[0] != "loss")
-            if not report(self._step, dict(ordered), preview):
+            ordered = sorted(self._sums.items(), key=lambda item: item[0] != "loss")
+            self._sums = {}
+            if not report(self._step, {name: value / batches for name, value in ordered}, preview):
                 self.model.stop_training = True
 
     return ReportCallback()
