@@ -1,0 +1,86 @@
+"""nbval: every notebook runs as it is stored, its same-model cell prints what is stored.
+
+The run holds all three frameworks in one kernel, so it also shows what a learner's machine needs.
+"""
+
+import functools
+
+import nbformat
+import notebook_runs as runs
+import pytest
+
+from utils.lessons import build, execute
+
+pytestmark = [pytest.mark.notebooks, pytest.mark.slow, pytest.mark.timeout(1500)]
+
+MEMORY_MB = 1600  # Binder gives 2 GB to the kernel and the server together
+
+
+@pytest.fixture(scope="session")
+def validation(tmp_path_factory):
+    """Validate a notebook, once for all the tests that look at it."""
+    return functools.cache(lambda path: runs.run_nbval(path, tmp_path_factory.mktemp(path.stem)))
+
+
+def test_it_runs_as_stored(stored, validation):
+    result = validation(stored)
+    assert result.failures == {}, result.log
+    cells = list(execute.code_cells(nbformat.read(stored, as_version=4)))
+    assert result.passed == len(cells)
+
+
+@pytest.mark.memory
+def test_the_kernel_fits_on_binder(stored, validation):
+    assert validation(stored).peak_mb < MEMORY_MB
+
+
+# --- the same on the small course, broken on purpose --------------------------------------------
+
+
+@pytest.fixture
+def tiny(pretended):
+    return pretended.chapter("01_tiny")
+
+
+def validate_tiny(tiny, tmp_path, change=lambda notebook: None):
+    notebook = nbformat.read(tiny.notebook, as_version=4)
+    change(notebook)
+    build.write(notebook, tiny)
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    return runs.run_nbval(tiny.notebook, folder)
+
+
+def test_a_sound_notebook_passes_cell_by_cell(tiny, tmp_path):
+    result = validate_tiny(tiny, tmp_path)
+    assert result.failures == {}, result.log
+    assert result.passed == 6
+    assert 30 < result.peak_mb < 400, "a kernel with nothing in it"
+
+
+def test_a_stored_output_that_is_no_longer_true_fails(tiny, tmp_path):
+    def change(notebook):
+        (cell,) = (c for c in notebook.cells if "same-model" in execute.tags(c))
+        cell.outputs[0].text = cell.outputs[0].text.replace("1.5", "1.6")
+
+    (text,) = validate_tiny(tiny, tmp_path, change).failures.values()
+    assert "1.6" in text and "1.5" in text
+
+
+def test_a_cell_that_raises_fails(tiny, tmp_path):
+    def change(notebook):
+        notebook.cells.insert(-1, nbformat.v4.new_code_cell("1 / 0", execution_count=7))
+
+    (text,) = validate_tiny(tiny, tmp_path, change).failures.values()
+    assert "ZeroDivisionError" in text
+
+
+def test_the_kernels_memory_is_seen_at_its_peak(tiny, tmp_path):
+    def change(notebook):
+        # Held for a moment only: what counts is the peak.
+        source = "held = bytearray(b'x') * 700_000_000\ndel held"
+        notebook.cells.insert(-1, nbformat.v4.new_code_cell(source, execution_count=7))
+
+    result = validate_tiny(tiny, tmp_path, change)
+    assert result.failures == {}, result.log
+    assert 700 < result.peak_mb < 1100
