@@ -33,6 +33,7 @@ CONDA_PYTHON = "3.12"
 
 _SOURCES = ("requirements.txt", "pyproject.toml")
 _BYTES_NEEDED = 4_000_000_000
+_VENV_OPTIONS: list[str] = []
 _CONDA_FILES = {
     "environment.yml": """\
 # The environment for conda and mamba:
@@ -95,9 +96,9 @@ def build(venv: Path) -> None:
     _check_machine(venv)
     started = time.monotonic()
     updating = _stamp(venv)[:1] == [str(venv)] and _works(venv)
-    print(f"{'Updating' if updating else 'Building'} the environment in {venv.name}/ from")
-    print(f"requirements.txt with Python {platform.python_version()}: about 2 minutes and 3 GB;")
-    print("once. Later calls start at once.")
+    doing = "Updating" if updating else "Building"
+    print(f"{doing} the environment in {venv.name}/ with Python {platform.python_version()}.")
+    print("It takes about 2 minutes and 3 GB, once; later calls start at once.")
     if updating:
         (venv / ".ready").rename(venv / ".building")
     else:
@@ -172,7 +173,7 @@ def _create(venv: Path) -> None:
     venv.mkdir(parents=True)
     # From here on the directory is known as ours, however this ends.
     (venv / ".building").touch()
-    command = [sys.executable, "-m", "venv", str(venv)]
+    command = [sys.executable, "-m", "venv", *_VENV_OPTIONS, str(venv)]
     made = subprocess.run(command, capture_output=True, text=True)
     if made.returncode:
         reason = (made.stderr or made.stdout).strip().splitlines()[-1:]
@@ -224,12 +225,13 @@ def _pip(venv: Path, *arguments: str) -> None:
     command += ["--disable-pip-version-check", "--progress-bar=off", *arguments]
     # A user-wide `user = true` in pip's configuration must not lead out of the environment.
     variables = os.environ | {"PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0"}
-    with log.open("w", encoding="utf-8") as out:
+    with log.open("a", encoding="utf-8") as out:
+        begin = out.tell()
         pip = subprocess.Popen(
             command, cwd=ROOT, env=variables, stdout=out, stderr=subprocess.STDOUT
         )
         try:
-            _watch(pip, log)
+            _watch(pip, log, begin)
         except KeyboardInterrupt:
             pip.terminate()
             pip.wait()
@@ -243,10 +245,9 @@ def _pip(venv: Path, *arguments: str) -> None:
         )
 
 
-def _watch(pip: subprocess.Popen, log: Path) -> None:
+def _watch(pip: subprocess.Popen, log: Path, begin: int) -> None:
     """Show one line that counts packages: rewritten on a terminal, now and then elsewhere."""
     live, started, shown = sys.stdout.isatty(), time.monotonic(), 0.0
-    total = len(pins())
     while True:
         with contextlib.suppress(subprocess.TimeoutExpired):
             pip.wait(timeout=0.5)
@@ -255,11 +256,13 @@ def _watch(pip: subprocess.Popen, log: Path) -> None:
             break
         if live or seconds - shown >= 20:
             shown = seconds
-            text = log.read_text(encoding="utf-8", errors="replace")
+            text = log.read_bytes()[begin:].decode(errors="replace")
             if "\nInstalling collected packages" in text:
                 what = "installing what was downloaded"
             else:
-                what = f"{min(text.count('Collecting '), total)} of about {total} packages found"
+                found = text.count("\nCollecting ") + text.count("\nRequirement already ")
+                total = max(found, len(pins()) - text.count("\nIgnoring "))
+                what = f"{found} of {total} packages found"
             line = f"  {seconds:3.0f} s: {what} ..."
             print(f"\r{line:<70}" if live else line, end="" if live else "\n", flush=True)
     if live and seconds > 1:
