@@ -101,7 +101,8 @@ from utils.exercises import start as questions
 from utils.panel import Panel, keras_callback
 
 # %% [markdown]
-# Choose *Run ▸ Run All Cells*, then read on: in a few seconds a model trains further down this page.
+# Choose *Run ▸ Run All Cells* (on Colab: *Runtime ▸ Run all*), then read on: in a few seconds a model trains further down
+# this page.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## What this course is
@@ -211,7 +212,7 @@ plots.show(plots.grid(digits.x_test[rows], columns=10), alt=alt)
 # The order of the batches depends on the seed alone, so three frameworks see the same pictures in the same order.
 
 # %% tags=["export"]
-ways = {}  # framework → its functions: build, parameters, logits, template_weights, train
+ways = {}  # framework → build, parameters, logits, train
 ZERO = np.zeros((784, 10), "float32"), np.zeros(10, "float32")
 
 
@@ -463,7 +464,9 @@ print("largest difference after training below 1e-04")
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Predict, run, explain
 #
-# Guess before you look: those who commit to a prediction see more in an experiment, whether or not they guessed right.
+# Students who first predicted the outcome of a demonstration were a fifth more likely to see what really happened, whether or
+# not they had guessed right (Miller and others, [2013](https://doi.org/10.1103/PhysRevSTPER.9.020113)). So the course asks you
+# to commit to an answer. When you have run all cells, the outcome already stands further down: do not look yet.
 #
 # The panel's learning rate is 0.1. What if a step is five hundred times as long?
 
@@ -474,9 +477,9 @@ STRANGE = "The loss leaps far above 2.30, and most digits are right all the same
 question = "With a learning rate of 50 instead of 0.1, what comes of 300 steps?"
 exercises.predict(question, [BETTER, GUESSING, STRANGE], key="rate")
 
-# %% [markdown]
-# Now run it. This is a training run without a panel: a training function wants settings and something that takes its
-# reports, and a list will do.
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# Now run it. This is training without a panel: a training function wants settings and something that takes its reports, and
+# a list will do.
 
 # %%
 way = ways[session.frameworks[0]]
@@ -514,10 +517,10 @@ exercises.reveal("rate", outcome)
 
 # %% [markdown]
 # **Why.** A step is learning rate × gradient, and the softmax keeps the gradient small: no probability is wrong by more than
-# 1. Long steps make long templates, so the logits run to hundreds: the model is always sure. When it is wrong it is sure
-# as well, and $-\log p$ charges that without mercy. But the *answer* is the largest logit, and making all of them a
-# thousand times larger does not change which one that is. With steps so long, each wrong picture simply adds itself to
-# the right template and takes itself from the wrong one. That is the perceptron of 1958, and it learns well enough.
+# 1. Long steps make large weights, and the logits run to hundreds: the model is always sure. When it is wrong it is sure as
+# well, and $-\log p$ charges that without mercy. But the *answer* is the largest logit, and making all logits a thousand
+# times larger does not change which one that is. With steps so long, each wrongly read picture adds itself to its digit's
+# template and takes itself from the template that won: nearly the rule of Rosenblatt's perceptron (1958), which learns well.
 #
 # The lesson for all chapters: **loss and accuracy are two questions.** And the small learning rate? It was on its way, slowly.
 
@@ -539,8 +542,8 @@ parameters = ...
 questions.parameters.check(parameters)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# **2. A softmax that does not break.** `exp(1000)` is more than a float can hold, and logits of 1,000 are not rare: you
-# have just seen them. Write `softmax(logits)`, from (N, 10) to (N, 10), for logits of any size.
+# **2. A softmax that does not break.** You have just met logits of some hundreds. `exp(100)` is more than a 32-bit float can
+# hold, `exp(1000)` more than a 64-bit one. Write `softmax(logits)`, from (N, 10) to (N, 10), for logits of any size.
 
 
 # %% tags=["nbval-check-output"]

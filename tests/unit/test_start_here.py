@@ -164,6 +164,7 @@ print(json.dumps([losses, logits.tolist(), "tensorflow" in sys.modules]))
 """
 
 
+@pytest.mark.slow
 def test_keras_on_torch_is_the_same_training(page, repository):
     run = _python(KERAS_ON_TORCH, repository)
     losses, logits, loaded_tensorflow = json.loads(run.splitlines()[-1])
@@ -197,6 +198,7 @@ print(json.dumps([shown, first, heavy, space["panel"].state]))
 """
 
 
+@pytest.mark.slow
 def test_the_panel_opens_within_ten_seconds_of_run_all(repository, tmp_path):
     """Counted in processor time, so that other work on the machine does not matter."""
     pytest.importorskip("ipywidgets")
