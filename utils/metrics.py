@@ -52,7 +52,7 @@ def importance_bounds(
     latents: int,
     samples: tuple[int, ...] = (1, 50, 5000),
     seed: int = 0,
-    draws_at_once: int = 20_000,
+    draws_at_once: int = 5000,
 ) -> dict[int, np.ndarray]:
     """The importance-weighted lower bounds L_k on log p(x) of Burda et al. (2016), eq. 8.
 

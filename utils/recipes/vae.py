@@ -139,7 +139,7 @@ def measure(framework: str, images: int | None = None) -> list[dict[str, Any]]:
     vae = way.build(50)
     checkpoint = checkpoints.load_into(vae, "02_vae")
     bounds = metrics.importance_bounds(
-        functools.partial(way.log_weights, vae), x, 50, SAMPLES, SEED, draws_at_once=5000
+        functools.partial(way.log_weights, vae), x, 50, SAMPLES, SEED
     )
     common = {
         "seeds": [SEED],
