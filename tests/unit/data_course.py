@@ -111,7 +111,7 @@ def serving():
 
 
 def fresh_course(tmp_path, monkeypatch):
-    """Set up a course with small files, short waits, nothing cached and no mirror yet.
+    """Set up a course with small files, nothing cached and no mirror yet.
 
     Returns the folder in which its cache will keep the files.
     """
@@ -121,7 +121,6 @@ def fresh_course(tmp_path, monkeypatch):
     monkeypatch.setenv("COURSE_CACHE", str(tmp_path / "cache"))
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
-    monkeypatch.setattr(mirrors, "SILENCE_SECONDS", 1.0)
     monkeypatch.setattr(mirrors, "PAUSE_SECONDS", 0.01)
     use(monkeypatch)
     return tmp_path / "cache" / "mnist"

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 from sklearn.datasets import load_digits
 
 from utils import CourseError
-from utils.data import Dataset, batches, binarise, digits, flatten, mnist
+from utils.data import Dataset, batches, binarise, check_batch, digits, flatten, mnist
 from utils.data.dataset import split
 
 REAL = os.environ.get("COURSE_DATA")
@@ -155,6 +155,13 @@ def test_batches_are_shuffled_anew_each_epoch():
 def test_batches_refuse_bad_sizes_at_the_call(n, size, words):
     with pytest.raises(CourseError, match=words):
         batches(n, size, np.random.default_rng(0))
+    with pytest.raises(CourseError, match=words):
+        check_batch(size, n)
+
+
+def test_sizes_may_be_numpys_numbers():
+    assert check_batch(np.uint8(200), np.int64(1000)) == 1000
+    assert len(list(batches(np.int64(1000), np.uint8(200), np.random.default_rng(0)))) == 5
 
 
 @given(

@@ -111,10 +111,17 @@ def test_a_full_disk_leaves_no_half_file(cache, monkeypatch, server, capsys):
     assert_cached(cache, [])
 
 
-def test_readers_never_see_half_a_file(tmp_path):
-    path, stop, seen = tmp_path / "file", threading.Event(), set()
+def test_readers_never_see_half_a_file_while_two_write_it(tmp_path):
+    path, stop, seen, failed = tmp_path / "file", threading.Event(), set(), []
     contents = [bytes([digit]) * 4_000_000 for digit in (1, 2)]
     ladder._store(path, contents[0])
+
+    def write(content):
+        try:
+            for _ in range(20):
+                ladder._store(path, content)
+        except OSError as error:
+            failed.append(error)
 
     def read():
         while not stop.is_set():
@@ -122,13 +129,15 @@ def test_readers_never_see_half_a_file(tmp_path):
             seen.add((len(raw), raw[:1], raw[-1:]))
 
     reader = threading.Thread(target=read)
-    reader.start()
-    for turn in range(30):
-        ladder._store(path, contents[turn % 2])
+    writers = [threading.Thread(target=write, args=(content,)) for content in contents]
+    for thread in (reader, *writers):
+        thread.start()
+    for thread in writers:
+        thread.join()
     stop.set()
     reader.join()
     assert seen <= {(4_000_000, b"\1", b"\1"), (4_000_000, b"\2", b"\2")}
-    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+    assert not failed and [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
 
 WORKER = """

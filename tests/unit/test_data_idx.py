@@ -43,6 +43,7 @@ def test_a_file_cut_anywhere_is_refused(array, data):
 @given(st.binary(max_size=200))
 @example(b"\0\0\x08\xff")
 @example(b"\0\0\x08\x03\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff")
+@example(b"\0\0\x07\x01\0\0\0\0")
 @example(b"<html>")
 @example(b"\x1f\x8b\x08")
 def test_any_bytes_are_read_or_refused_in_words(raw):

@@ -1,6 +1,7 @@
 """The ladder from rung to rung: COURSE_DATA, the cache, the embedded digits, the command."""
 
 import gzip
+import tracemalloc
 from pathlib import Path
 
 import data_course
@@ -10,6 +11,7 @@ from data_course import FILES, FIRST, assert_cached, assert_real, fill, use
 from utils import CourseError
 from utils.data import __main__ as command
 from utils.data import ladder, mnist
+from utils.data.idx import BadBytesError
 
 
 @pytest.fixture
@@ -109,6 +111,17 @@ def test_an_empty_course_data_counts_as_unset(cache, monkeypatch, capsys):
     monkeypatch.setenv("COURSE_DATA", " ")
     assert_real(mnist(), "cache")
     assert capsys.readouterr().out == ""
+
+
+def test_a_small_archive_of_a_huge_file_is_not_unpacked_whole():
+    bomb = gzip.compress(bytes(50_000_000))
+    tracemalloc.start()
+    try:
+        with pytest.raises(BadBytesError, match="too long"):
+            ladder.check(bomb, ladder.File("labels", "", 1000))
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
 
 
 # One rung alone

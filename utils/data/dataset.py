@@ -178,7 +178,7 @@ def batches(n: int, batch_size: int, rng: np.random.Generator) -> Iterator[np.nd
         At the call, not at the first batch, if a number is not whole, `n` or `batch_size` is
         below 1, or a batch is larger than the data.
     """
-    check_batch(batch_size, n)
+    n, batch_size = check_batch(batch_size, n), int(batch_size)
     order = _generator(rng).permutation(n)
     full = n - n % batch_size
     return (order[start : start + batch_size] for start in range(0, full, batch_size))

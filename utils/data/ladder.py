@@ -128,7 +128,7 @@ def from_course_data(source: Listing) -> dict[str, bytes] | None:
     chosen = os.environ.get("COURSE_DATA", "").strip()
     if not chosen:
         return None
-    root = Path(chosen).expanduser()
+    root = Path(chosen).expanduser().absolute()
     remedy = "or unset COURSE_DATA to let the course find the data itself"
     if not root.is_dir():
         state = "is not a directory" if root.exists() else "does not exist"
