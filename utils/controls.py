@@ -18,6 +18,8 @@ from utils import CourseError
 _RATES = ("learning_rate", "lr")
 # Exponents of a log slider move in twentieths of a decade: 1, 1.12, 1.26 … 10.
 _LOG_STEP = 0.05
+# All labels are this wide, so that sliders and menus begin in one line.
+LABEL_WIDTH = "136px"
 
 
 def words(name: str) -> str:
@@ -160,7 +162,7 @@ class Slider:
                 min=math.log10(self.low),
                 max=math.log10(self.high),
                 step=self.step or _LOG_STEP,
-                readout_format=".0f" if self.whole else ".3g",
+                readout_format=".0f" if self.whole else ".3",
                 **common,
             )
         if self.whole:
@@ -393,6 +395,6 @@ def _style() -> dict[str, Any]:
     import ipywidgets as widgets
 
     return {
-        "style": {"description_width": "8.5em"},
+        "style": {"description_width": LABEL_WIDTH},
         "layout": widgets.Layout(width="auto", min_width="0"),
     }

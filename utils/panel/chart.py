@@ -21,7 +21,7 @@ EARLIER_SHOWN = 7
 POINTS = 320
 EARLIER_POINTS = 140
 
-WIDTH, HEIGHT = 600, 300
+WIDTH, HEIGHT = 600, 270
 LEFT, RIGHT, TOP, BOTTOM = 62, 30, 12, 44
 
 
@@ -125,7 +125,8 @@ def loss_svg(curves: Sequence[Curve], total: int, axis: str = "linear", state: s
     ends = [a for c in kept for a in (c.means, *((c.lows, c.highs) if c.current else ()))]
     y = fit(np.concatenate(ends) if ends else np.empty(0), log=axis == "log")
     name = curves[-1].run.loss_name if curves else "loss"
-    parts = [_frame(x, y, name), *(_draw(curve, x, y) for curve in kept), _numbers(kept, x, y)]
+    ink = "".join(_draw(curve, x, y) for curve in kept) + _numbers(kept, x, y)
+    parts = [_frame(x, y, name), f'<g class="cp-ink">{ink}</g>']
     if not curves:
         parts.append(_text(WIDTH / 2, HEIGHT / 2 - 10, "The loss appears here.", "middle", 0.75))
     return (
@@ -151,7 +152,7 @@ def in_words(curves: Sequence[Curve]) -> str:
 def swatch(curve: Curve) -> str:
     """A short stroke in the curve's colour and dashes, for legend and table."""
     return (
-        '<svg class="cp-swatch" width="30" height="10" aria-hidden="true">'
+        '<svg class="cp-swatch cp-ink" width="30" height="10" aria-hidden="true">'
         f'<line x1="1" y1="5" x2="29" y2="5" {_stroke(curve)}/></svg>'
     )
 
@@ -180,7 +181,7 @@ def _points(x: np.ndarray, y: np.ndarray) -> str:
 
 
 def _stroke(curve: Curve) -> str:
-    width, opacity = (2.2, 1) if curve.current else (1.5, 0.75)
+    width, opacity = (2.2, 1) if curve.current else (1.5, 0.85)
     look = f'stroke="{curve.colour}" stroke-width="{width}" stroke-opacity="{opacity}"'
     if curve.dashes:
         look += f' stroke-dasharray="{" ".join(map(str, curve.dashes))}"'
@@ -212,23 +213,24 @@ def _numbers(curves: Sequence[Curve], x: Scale, y: Scale) -> str:
             cx, cy = _place(x(curve.steps[-1]), y(curve.means[-1]))
             marks.append((float(cy) + 4, float(cx) + 7, curve))
     marks.sort(key=lambda mark: mark[0])
-    parts, floor = [], -1e9
-    for height, left, curve in marks:
-        floor = max(height, floor + 11)
-        if floor > HEIGHT - BOTTOM + 6:
-            break
-        weight = "700" if curve.current else "400"
-        parts.append(
-            f'<text x="{min(left, WIDTH - 18):.1f}" y="{floor:.1f}" fill="{curve.colour}" '
-            f'font-size="12" font-weight="{weight}">{curve.run.number}</text>'
-        )
-    return "".join(parts)
+    heights = [mark[0] for mark in marks]
+    for i in range(1, len(heights)):
+        heights[i] = max(heights[i], heights[i - 1] + 12)
+    limit = HEIGHT - BOTTOM + 2.0
+    for i in reversed(range(len(heights))):
+        heights[i] = limit = min(heights[i], limit)
+        limit -= 12
+    return "".join(
+        f'<text x="{min(left, WIDTH - 18):.1f}" y="{height:.1f}" fill="{curve.colour}" '
+        f'font-size="13" font-weight="{700 if curve.current else 400}">{curve.run.number}</text>'
+        for height, (_, left, curve) in zip(heights, marks, strict=True)
+    )
 
 
 def _text(x: float, y: float, text: str, anchor: str, opacity: float = 1.0, extra: str = "") -> str:
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="currentColor" '
-        f'fill-opacity="{opacity}" font-size="13"{extra}>{escape(text)}</text>'
+        f'fill-opacity="{opacity}" font-size="14"{extra}>{escape(text)}</text>'
     )
 
 
@@ -239,9 +241,7 @@ def _frame(x: Scale, y: Scale, name: str) -> str:
         height = float(_place(0.0, position)[1])
         grid.append(f"M{LEFT} {height:.1f}H{right}")
         marks.append(_text(LEFT - 8, height + 4.5, label, "end", 0.85))
-    for position, label in x.ticks(6):
-        if "." in label:  # there is no half a step
-            continue
+    for position, label in x.ticks(6, whole=True):
         across = float(_place(position, 0.0)[0])
         grid.append(f"M{across:.1f} {bottom}v5")
         marks.append(_text(across, bottom + 18, label, "middle", 0.85))

@@ -11,13 +11,19 @@ STYLE = """<style>
 .course-panel { border: 1px solid var(--jp-border-color2, rgba(128,128,128,.5));
   border-radius: 6px; padding: 10px 14px 12px; margin: 4px 2px; max-width: 1160px;
   overflow: visible; color: var(--jp-ui-font-color1, currentColor); box-sizing: border-box; }
+.jp-OutputArea-child:has(.course-trainer) + .jp-OutputArea-child,
+.output_area:has(.course-trainer) + .output_area { display: none; }
 .course-panel .widget-html, .course-panel .widget-html-content { height: auto; margin: 0;
   min-width: 0; line-height: 1.45; overflow: visible; }
 .course-panel .cp-title { font-size: 1.15em; font-weight: 600; margin: 0 0 6px; }
 .course-panel .cp-controls { display: grid; overflow: visible; gap: 2px 32px;
   grid-template-columns: repeat(auto-fit, minmax(300px, 1fr)); align-items: start; }
 .course-panel .cp-control { overflow: visible; min-width: 0; }
-.course-panel .cp-help { font-size: .86em; opacity: .78; margin: -3px 4px 5px 2px; }
+.course-panel .widget-inline-hbox .widget-label { text-align: left; }
+.course-panel .cp-row > .widget-html { flex: 1 1 280px; }
+body[data-jp-theme-light="false"] .course-panel .cp-ink { filter: brightness(1.5); }
+.course-panel .cp-help { font-size: .86em; opacity: .8; margin: -3px 4px 5px 146px; }
+.course-panel .widget-checkbox { margin-left: 142px; }
 .course-panel .cp-row { display: flex; flex-flow: row wrap; gap: 4px 10px; overflow: visible;
   align-items: center; margin-top: 6px; }
 .course-panel .cp-show { display: flex; flex-flow: row wrap; gap: 8px 20px; overflow: visible;
@@ -25,7 +31,7 @@ STYLE = """<style>
 .course-panel .cp-curves { flex: 3 1 440px; min-width: 0; overflow: visible; }
 .course-panel .cp-samples { flex: 1 1 240px; max-width: 340px; overflow: visible; }
 .course-panel .cp-samples img { image-rendering: pixelated; max-width: 100%; height: auto; }
-.course-panel .cp-chart { display: block; width: 100%; height: auto;
+.course-panel .cp-chart { display: block; width: 100%; max-width: 720px; height: auto;
   font-family: var(--jp-ui-font-family, sans-serif); }
 .course-panel .cp-note { font-size: .92em; }
 .course-panel .cp-legend { display: flex; flex-flow: row wrap; gap: 0 18px; font-size: .92em;
@@ -43,7 +49,8 @@ STYLE = """<style>
   text-align: left; vertical-align: top; white-space: normal;
   border-top: 1px solid var(--jp-border-color2, rgba(128,128,128,.35)); background: none; }
 .course-panel table.cp-runs .cp-n { text-align: right; white-space: nowrap; }
-.course-panel table.cp-runs tr.cp-now td { font-weight: 600; }
+.course-panel table.cp-runs tr.cp-now td:first-child { font-weight: 700; }
+.course-panel .cp-axis { max-width: 420px; margin-left: 10%; }
 .course-panel .cp-error { border-left: 4px solid var(--jp-error-color1, #d32f2f); margin-top: 8px;
   padding: 4px 10px; background: var(--jp-layout-color2, rgba(128,128,128,.12)); }
 .course-panel .cp-error pre { overflow-x: auto; font-size: .88em; white-space: pre;
@@ -211,3 +218,8 @@ def caption(run: Run | None) -> str:
         return ""
     text = f"Samples: run {run.number}, {run.label}, step {run.picture_step:,}"
     return f'<div class="cp-note">{text}</div>'
+
+
+def figure_caption(alt: str, drawn: int) -> str:
+    """Under an explorer's picture: what it shows, and (for tests) the how many-th it is."""
+    return f'<div class="cp-note" data-drawn="{drawn}">{escape(alt)}</div>'

@@ -134,7 +134,12 @@ class Panel:
         if self._headless:
             self._show_headless()
             return
-        self._handle = still.show(b"", self._text(), self.view.root)
+        still.show(b"", f"Panel {self.title!r}: run this cell to use it.", self.view.root)
+        if not self._inline:
+            # The picture for the file is an output of its own, which the panel's style hides
+            # while the panel is live: replacing the panel's own output would take the keyboard
+            # focus away and build the page anew. Colab keeps widgets in its own way.
+            self._handle = still.show(b"", self._text())
         if autostart:
             self.start()
 
@@ -233,6 +238,9 @@ class Panel:
         whose = f" of {runtime.LABELS.get(framework, framework)}" if framework else ""
         if self.state in ACTIVE:
             raise CourseError(f"No model{whose} yet: the run is not over. Wait, or press Stop.")
+        last = self._engine.run
+        if last is not None and last.message and framework in (None, last.framework):
+            raise CourseError(f"No model{whose}: the last run {last.status}: {last.message}")
         raise CourseError(f"No model{whose} yet: press Train in the panel {self.title!r} first.")
 
     # -- inside ------------------------------------------------------------------------------
@@ -276,14 +284,14 @@ class Panel:
         """Give the notebook's file the picture of how things stand."""
         png = still.panel_png(self.title, view.curves(), self._engine.runs)
         text = self._text()
-        data = still.bundle(png, text, view.root)
-        self._handle.update(data, raw=True, metadata={"image/png": {"alt": text}})
+        metadata = {"image/png": {"alt": text}}
+        self._handle.update(still.bundle(png, text), raw=True, metadata=metadata)
 
     def _text(self) -> str:
         lines = [f"Panel {self.title!r}"]
         lines += [run.line() for run in self._engine.runs]
         if len(lines) == 1:
-            lines.append("no run yet. Run this cell to use it.")
+            lines.append("no run yet.")
         return ": ".join(lines[:2]) + "".join(f"\n{line}" for line in lines[2:])
 
     def _show_headless(self) -> None:

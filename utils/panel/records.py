@@ -50,6 +50,9 @@ class History(Sequence):
     def __iter__(self) -> Iterator[tuple[int, dict[str, float]]]:
         return (self[i] for i in range(len(self)))
 
+    def __repr__(self) -> str:
+        return f"<{len(self)} reports of {', '.join(self.names) or 'nothing'}>"
+
     @property
     def names(self) -> list[str]:
         """The names reported so far; the first is the one that is plotted."""

@@ -70,20 +70,22 @@ class Scale:
             scaled = values / self.unit
         return np.clip((scaled - self.low) / (self.high - self.low), 0, 1)
 
-    def ticks(self, count: int = 5) -> list[tuple[float, str]]:
-        """About `count` round numbers with their labels, as ``(position, label)``."""
-        found = self._decades() if self.log else self._round_numbers(count)
+    def ticks(self, count: int = 5, whole: bool = False) -> list[tuple[float, str]]:
+        """About `count` round (or `whole`) numbers with labels, as ``(position, label)``."""
+        found = self._decades() if self.log else self._round_numbers(count, whole)
         seen: dict[str, float] = {}
         for position, label in found:
             seen.setdefault(label, position)
         return [(position, label) for label, position in seen.items()]
 
-    def _round_numbers(self, count: int) -> list[tuple[float, str]]:
+    def _round_numbers(self, count: int, whole: bool = False) -> list[tuple[float, str]]:
         span = self.high - self.low
-        step = _round_up(span / max(count, 1))
+        step = max(_round_step(span / count), 1.0 if whole else 0.0)
         first = math.ceil(self.low / step - 1e-9)
         numbers = [(first + i) * step for i in range(count + 3)]
         numbers = [n for n in numbers if self.low - 1e-9 * span <= n <= self.high + 1e-9 * span]
+        # The room around the largest of all floats reaches beyond what a float can say.
+        numbers = [n for n in numbers if math.isfinite(n * self.unit)]
         largest = max((abs(n) for n in numbers), default=0.0) * self.unit
         return [((n - self.low) / span, _label(n * self.unit, step, largest)) for n in numbers]
 
@@ -138,10 +140,10 @@ def fit(values: np.ndarray, log: bool = False) -> Scale:
     return Scale(low - room, high + room, unit=unit)
 
 
-def _round_up(number: float) -> float:
-    """The next of 1, 2, 2.5, 5, 10 times a power of ten."""
+def _round_step(number: float) -> float:
+    """The first of 1, 2, 2.5, 5, 10 times a power of ten that is not much below `number`."""
     power = 10.0 ** math.floor(math.log10(number))
-    return next(f * power for f in (1, 2, 2.5, 5, 10) if f * power >= number * (1 - 1e-9))
+    return next(f * power for f in (1, 2, 2.5, 5, 10) if f * power >= 0.8 * number)
 
 
 def _label(number: float, step: float, largest: float) -> str:

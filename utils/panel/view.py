@@ -68,7 +68,7 @@ class View:
         self._lock = threading.RLock()
         self._curves = chart.Curves()
         self._marks: deque[tuple[float, int]] = deque(maxlen=40)
-        self._ended = 0.0
+        self._ended = -_LATE_CLICK
         self._message = self._note = ""
         self._described = {control.name: control for control in controls}
         self.controls = {control.name: control.widget() for control in controls}
@@ -83,6 +83,8 @@ class View:
         self.axis = axis.widget()
         self.axis.description = "Loss axis"
         self.axis.layout.width = "auto"
+        self.axis.style.description_width = "76px"
+        self.axis.add_class("cp-axis")
         self.axis.observe(lambda change: self.refresh(), "value")
         self._status, self._progress, self._chart = (widgets.HTML() for _ in range(3))
         self._caption, self._table, self._error = (widgets.HTML() for _ in range(3))
@@ -98,8 +100,7 @@ class View:
             [
                 widgets.HTML(markup.title(title)),
                 styled_box(boxes, "cp-controls"),
-                styled_box(self.buttons.values(), "cp-row"),
-                self._status,
+                styled_box([*self.buttons.values(), self._status], "cp-row"),
                 self._progress,
                 self._error,
                 styled_box([curves, self._samples], "cp-show"),
@@ -107,6 +108,7 @@ class View:
             ]
         )
         self.root.add_class("course-panel")
+        self.root.add_class("course-trainer")
         self.refresh()
 
     def _build_buttons(self) -> None:
@@ -131,6 +133,7 @@ class View:
         if self._inline and time.monotonic() - self._ended < _LATE_CLICK:
             return
         self._actions["train"]()
+        self._ended = time.monotonic()
 
     def _pause_clicked(self, button: Any) -> None:
         if self._engine.state == "paused":
@@ -171,8 +174,6 @@ class View:
             if what == "picture":
                 self._draw_picture()
                 return
-            if what == "state" and engine.state not in ACTIVE:
-                self._ended = time.monotonic()
             curves = self._curves.of(engine.runs)
             self._draw_curves(curves)
             self._draw_progress()
@@ -242,10 +243,11 @@ class View:
 
     def close(self) -> None:
         """Take the panel off the page for good."""
-        for widget in _family(self.root):
-            widget.close()
+        close_all(self.root)
 
 
-def _family(widget: Any) -> list[Any]:
-    members = [w for child in getattr(widget, "children", ()) for w in _family(child)]
-    return [*members, widget]
+def close_all(widget: Any) -> None:
+    """Close a widget and everything in it, so that the kernel can forget them."""
+    for child in getattr(widget, "children", ()):
+        close_all(child)
+    widget.close()
