@@ -1,19 +1,10 @@
 """What the tests of notebooks share: the notebooks that exist, and a small course to break."""
 
-from pathlib import Path
-
 import pytest
 import sample_course
+from notebook_shelf import NOTEBOOKS, ROOT
 
-import utils
 from utils.lessons import course as plan
-
-ROOT = Path(utils.__file__).resolve().parents[1]
-NOTEBOOKS = sorted(
-    path
-    for path in (ROOT / "chapters").glob("**/*.ipynb")
-    if not any(part.startswith(".") for part in path.relative_to(ROOT).parts)
-)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -11,11 +11,11 @@ from unittest import mock
 
 import nbformat
 import papermill
+from notebook_shelf import ROOT
 
 from utils.lessons import execute
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
 CELL_TIMEOUT = 180  # seconds
 
 # Appended to a run: what the kernel has in memory when everything is done.

@@ -5,7 +5,7 @@ import functools
 import nbformat
 import notebook_runs as runs
 import pytest
-from conftest import NOTEBOOKS
+from notebook_shelf import NOTEBOOKS
 
 from utils import CourseError
 from utils.lessons import build, execute

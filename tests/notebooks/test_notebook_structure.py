@@ -3,7 +3,7 @@
 import nbformat
 import notebook_rules as rules
 import pytest
-from conftest import NOTEBOOKS, ROOT
+from notebook_shelf import NOTEBOOKS, ROOT
 
 from utils.lessons import build
 

@@ -33,9 +33,12 @@ def _build(course: plan.Course, chosen: argparse.Namespace) -> int:
 
     names = chosen.names or [chapter.name for chapter in course.written]
     print(f"Building {', '.join(names) or 'nothing: there are no lessons yet'}.", flush=True)
-    for line in build.build(course, chosen.names, run=not chosen.no_execute):
-        print(line)
+    build.build(course, chosen.names, run=not chosen.no_execute, say=_say)
     return 0
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
 
 
 def _check(course: plan.Course, chosen: argparse.Namespace) -> int:

@@ -8,9 +8,8 @@ and stores it with small outputs. `check` says what would change, and changes no
 import hashlib
 import json
 import os
-import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import jupytext
@@ -47,7 +46,12 @@ _PASSING = (
 )
 
 
-def build(course: Course, names: list[str] | None = None, run: bool = True) -> list[str]:
+def build(
+    course: Course,
+    names: list[str] | None = None,
+    run: bool = True,
+    say: Callable[[str], None] = lambda line: None,
+) -> list[str]:
     """Build notebooks from their lessons, then renew the generated parts of everything else.
 
     A notebook is written only when it has run from top to bottom and nothing in it stands in the
@@ -61,6 +65,8 @@ def build(course: Course, names: list[str] | None = None, run: bool = True) -> l
         Which notebooks; None or an empty list builds every lesson that is written.
     run
         Whether to execute. Without, outputs are kept where a code cell has not changed.
+    say
+        Called with each line as soon as its file is written.
 
     Returns
     -------
@@ -84,19 +90,25 @@ def build(course: Course, names: list[str] | None = None, run: bool = True) -> l
     written = []
     for chapter in chapters:
         furniture = Furniture(course, present, course.slug)
-        started = time.perf_counter()
         lesson = furniture.refresh(chapter, chapter.lesson.read_text(encoding="utf-8"))
         notebook = from_lesson(lesson)
         if run:
-            execute.execute(notebook, _folder(chapter), chapter.address)
+            seconds = execute.execute(notebook, _folder(chapter), chapter.address)
+            longest = max(seconds)
+            where = seconds.index(longest) + 1
+            how = f"ran in {sum(seconds):.0f} s ({longest:.0f} s of them in cell {where})"
             tidy(notebook, chapter.address)
         else:
+            how = "not run"
             keep_outputs(notebook, chapter.notebook)
         size = write(notebook, chapter)
-        chapter.lesson.write_text(lesson, encoding="utf-8")
-        how = f"ran in {time.perf_counter() - started:.0f} s" if run else "not run"
+        _replace(chapter.lesson, lesson)
         written.append(f"{chapter.address}: {how}, {size / 1000:.0f} kB")
-    return written + _refresh(course)
+        say(written[-1])
+    renewed = _refresh(course)
+    for line in renewed:
+        say(line)
+    return written + renewed
 
 
 def check(course: Course) -> list[str]:
@@ -276,15 +288,19 @@ def write(notebook: nbformat.NotebookNode, chapter: Chapter) -> int:
             f"{chapter.address} would be {size / 1e6:.2f} MB, more than {SIZE_CAP / 1e6:.0f} MB: "
             f"show less or smaller, first in cell {heaviest} ({weights[heaviest] / 1e6:.2f} MB)."
         )
-    path = chapter.notebook
-    path.parent.mkdir(parents=True, exist_ok=True)
+    chapter.notebook.parent.mkdir(parents=True, exist_ok=True)
+    _replace(chapter.notebook, text)
+    return size
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file so that whoever reads it meanwhile sees all of the old or all of the new."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         unfinished.write_text(text, encoding="utf-8")
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
-    return size
 
 
 def _folder(chapter: Chapter) -> Path:
@@ -306,7 +322,7 @@ def _refresh(course: Course) -> list[str]:
             write(notebook, chapter)
             written.append(f"{chapter.address}: generated cells renewed")
         if lesson != before:
-            chapter.lesson.write_text(lesson, encoding="utf-8")
+            _replace(chapter.lesson, lesson)
             written.append(f"{chapter.source}: generated cells renewed")
         # Jupytext takes the inputs from the lesson as long as that is the newer of the two.
         os.utime(chapter.lesson)
@@ -315,6 +331,6 @@ def _refresh(course: Course) -> list[str]:
         before = readme.read_text(encoding="utf-8")
         after = furniture.refresh_readme(before)
         if after != before:
-            readme.write_text(after, encoding="utf-8")
+            _replace(readme, after)
             written.append("README.md: chapter map renewed")
     return written

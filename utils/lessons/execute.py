@@ -3,6 +3,7 @@
 import ast
 import copy
 import os
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -98,7 +99,7 @@ def environment() -> dict[str, str]:
     return {**os.environ, "COURSE_HEADLESS": "1", "PYTHONUNBUFFERED": "1"}
 
 
-def execute(notebook: nbformat.NotebookNode, folder: Path, name: str) -> None:
+def execute(notebook: nbformat.NotebookNode, folder: Path, name: str) -> list[float]:
     """Run a notebook in place, in a fresh kernel and without a front end.
 
     Parameters
@@ -110,6 +111,11 @@ def execute(notebook: nbformat.NotebookNode, folder: Path, name: str) -> None:
     name
         What messages call the notebook.
 
+    Returns
+    -------
+    list of float
+        The seconds that each code cell took.
+
     Raises
     ------
     CourseError
@@ -117,7 +123,11 @@ def execute(notebook: nbformat.NotebookNode, folder: Path, name: str) -> None:
         cell and ends with the kernel's own last words.
     """
     code = [cell.id for _, cell in code_cells(notebook)]
-    reached = [0]
+    starts = []
+
+    def note(cell: Mapping, cell_index: int) -> None:
+        starts.append((code.index(cell.id) + 1, time.perf_counter()))
+
     client = nbclient.NotebookClient(
         notebook,
         timeout=TIMEOUT,
@@ -125,7 +135,7 @@ def execute(notebook: nbformat.NotebookNode, folder: Path, name: str) -> None:
         allow_errors=False,
         record_timing=False,
         resources={"metadata": {"path": str(folder)}},
-        on_cell_execute=lambda cell, cell_index: reached.append(code.index(cell.id) + 1),
+        on_cell_execute=note,
     )
     try:
         client.execute(env=environment())
@@ -136,8 +146,9 @@ def execute(notebook: nbformat.NotebookNode, folder: Path, name: str) -> None:
     except DeadKernelError:
         problem = "the kernel died here, most likely for want of memory."
     else:
-        return
-    raise CourseError(f"{name}, cell {reached[-1]}: {problem}")
+        times = [start for _, start in starts] + [time.perf_counter()]
+        return [end - start for start, end in zip(times, times[1:], strict=False)]
+    raise CourseError(f"{name}, cell {starts[-1][0] if starts else 0}: {problem}")
 
 
 def code_cells(notebook: Mapping) -> Iterator[tuple[int, Mapping]]:
