@@ -37,8 +37,10 @@ def thin(
     edges = np.linspace(0, count, limit + 1).astype(int)[:-1]
     sizes = np.diff(np.append(edges, count))
     lows, highs = np.minimum.reduceat(values, edges), np.maximum.reduceat(values, edges)
-    # Divided before they are added, so that even the largest floats have a mean.
-    means = np.add.reduceat(values / sizes.repeat(sizes), edges)
+    # Divided before they are added, so that even the largest floats have a mean; what rounding
+    # adds to them is clipped.
+    with np.errstate(over="ignore"):
+        means = np.add.reduceat(values / sizes.repeat(sizes), edges)
     return steps[edges + sizes - 1], np.clip(means, lows, highs), lows, highs
 
 
