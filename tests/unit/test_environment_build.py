@@ -16,35 +16,6 @@ ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 
 
-def test_an_old_python_is_refused(monkeypatch, tmp_path):
-    monkeypatch.setattr(sys, "version_info", (3, 10, 4))
-    with pytest.raises(CourseError, match=r"needs 3\.11, 3\.12 or 3\.13"):
-        environment.build(tmp_path / "venv")
-
-
-def test_a_python_without_venv_names_the_package(monkeypatch, tmp_path):
-    monkeypatch.setattr(environment.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(CourseError, match=r"apt-get install python3\.\d+-venv"):
-        environment.build(tmp_path / "venv")
-
-
-def test_an_environment_of_somebody_else_is_left_alone(tmp_path):
-    theirs = tmp_path / "venv"
-    theirs.mkdir()
-    (theirs / "work").write_text("precious")
-    with pytest.raises(CourseError, match="left alone"):
-        environment.build(theirs)
-    assert (theirs / "work").read_text() == "precious"
-
-
-def test_a_full_disk_is_seen_before_the_installation(monkeypatch, tmp_path):
-    usage = type("usage", (), {"free": 1_000_000_000})
-    monkeypatch.setattr(environment.shutil, "disk_usage", lambda path: usage)
-    with pytest.raises(CourseError, match=r"1\.0 GB are free"):
-        environment.build(tmp_path / "venv")
-    assert not (tmp_path / "venv").exists()
-
-
 @pytest.fixture
 def quick_build(monkeypatch):
     """Build real virtual environments, but record what pip would have installed."""
@@ -53,6 +24,35 @@ def quick_build(monkeypatch):
     monkeypatch.setattr(environment, "_pip", lambda venv, *arguments: calls.append(arguments))
     monkeypatch.setattr(environment, "_torch_index", list)
     return calls
+
+
+def test_an_old_python_is_refused(quick_build, monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "version_info", (3, 10, 4))
+    with pytest.raises(CourseError, match=r"needs 3\.11, 3\.12 or 3\.13"):
+        environment.build(tmp_path / "venv")
+
+
+def test_a_python_without_venv_names_the_package(quick_build, monkeypatch, tmp_path):
+    monkeypatch.setattr(environment.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(CourseError, match=r"apt-get install python3\.\d+-venv"):
+        environment.build(tmp_path / "venv")
+
+
+def test_an_environment_of_somebody_else_is_left_alone(quick_build, tmp_path):
+    theirs = tmp_path / "venv"
+    theirs.mkdir()
+    (theirs / "work").write_text("precious")
+    with pytest.raises(CourseError, match="left alone"):
+        environment.build(theirs)
+    assert (theirs / "work").read_text() == "precious"
+
+
+def test_a_full_disk_is_seen_before_the_installation(quick_build, monkeypatch, tmp_path):
+    usage = type("usage", (), {"free": 1_000_000_000})
+    monkeypatch.setattr(environment.shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(CourseError, match=r"1\.0 GB are free"):
+        environment.build(tmp_path / "venv")
+    assert not (tmp_path / "venv").exists()
 
 
 def test_a_built_environment_is_stamped_and_found_again(quick_build, tmp_path):
@@ -213,7 +213,7 @@ def test_targets_go_through_the_environment(target):
 def test_make_says_which_python_it_needs(tmp_path):
     """One sentence, be it that there is none or that it is too old, and nothing is begun."""
     old = tmp_path / "python3.8"
-    old.write_text("#!/bin/sh\nexit 1\n")  # what an old Python answers to the version check
+    old.write_text('#!/bin/sh\ncase "$*" in *version_info*) exit 1 ;; esac\n')
     old.chmod(0o755)
     for candidate in (old, tmp_path / "missing"):
         done = make(f"PYTHON={candidate}", f"VENV={tmp_path.name}", "environment")
