@@ -189,12 +189,22 @@ def refresh_readme(readme: Path = ROOT / "README.md", folder: Path = FOLDER) -> 
     return fresh != text
 
 
+def recipes() -> dict[str, Any]:
+    """For each notebook the module that says how its checkpoint is trained and measured."""
+    paths = sorted((Path(__file__).parent / "recipes").glob("[!_]*.py"))
+    modules = [importlib.import_module(f"utils.recipes.{path.stem}") for path in paths]
+    return {module.NOTEBOOK: module for module in modules}
+
+
 def recipe(notebook: str) -> Any:
-    """The module that says how a notebook's checkpoint is trained and measured."""
-    known = {}
-    for path in sorted((Path(__file__).parent / "recipes").glob("[!_]*.py")):
-        module = importlib.import_module(f"utils.recipes.{path.stem}")
-        known[module.NOTEBOOK] = module
+    """The recipe of one notebook.
+
+    Raises
+    ------
+    CourseError
+        If it has none.
+    """
+    known = recipes()
     return known[runtime.choose("The notebook", notebook, tuple(known))]
 
 
@@ -216,37 +226,43 @@ def measure(notebook: str, framework: str, images: int | None = None) -> list[Re
     return [Record(**common, **item) for item in found]
 
 
+def _measure_all(name: str, images: int | None) -> None:
+    """Measure in a process for each framework: honest memory, and no interference."""
+    recipe(name)
+    extra = [] if images is None else ["--images", str(images)]
+    for framework in runtime.FRAMEWORKS:
+        again = [sys.executable, "-m", "utils.results", "measure", name]
+        subprocess.run([*again, "--framework", framework, *extra], check=True)
+    print(table(name))
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m utils.results", description=__doc__.split("\n")[0]
-    )
+    """Run one command and return its exit code: 0, or 1 with a sentence that says what is wrong."""
+    parser = argparse.ArgumentParser(prog="python -m utils.results", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("train", help="train a checkpoint on the paper's schedule").add_argument(
-        "name"
-    )
-    measuring = commands.add_parser("measure", help="measure a checkpoint in each framework")
-    measuring.add_argument("name")
+    training = commands.add_parser("train", help="train checkpoints on the papers' schedules")
+    measuring = commands.add_parser("measure", help="measure checkpoints in each framework")
+    for command in (training, measuring):
+        command.add_argument("names", nargs="*", metavar="NAME", help="default: all")
     measuring.add_argument("--framework", help="only this one, in this process")
     measuring.add_argument("--images", type=int, help="only the first so many test images")
     commands.add_parser("table", help="refresh the README's table")
     asked = parser.parse_args(arguments)
     try:
-        if asked.command == "train":
-            recipe(asked.name).train()
-        elif asked.command == "measure" and asked.framework:
-            write(asked.name, measure(asked.name, asked.framework, asked.images))
-        elif asked.command == "measure":
-            for framework in runtime.FRAMEWORKS:  # a process each: honest memory, no interference
-                extra = ["--images", str(asked.images)] if asked.images else []
-                again = [sys.executable, "-m", "utils.results", "measure", asked.name]
-                subprocess.run([*again, "--framework", framework, *extra], check=True)
+        for name in getattr(asked, "names", None) or recipes():
+            if asked.command == "train":
+                recipe(name).train()
+            elif asked.command == "measure" and asked.framework:
+                write(name, measure(name, asked.framework, asked.images))
+            elif asked.command == "measure":
+                _measure_all(name, asked.images)
         if asked.command != "train":
-            print(table(asked.name) if asked.command == "measure" else "README.md refreshed.")
             refresh_readme()
     except CourseError as error:
         print(error, file=sys.stderr)
         return 1
+    except subprocess.CalledProcessError as error:
+        return error.returncode  # it has said what was wrong
     return 0
 
 

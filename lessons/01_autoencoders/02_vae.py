@@ -5,8 +5,8 @@
 #     summary: "A generator with a likelihood: the ELBO, the reparameterisation, and what breaks them."
 #     minutes: {cpu: 50, gpu: 45}
 #     prerequisites:
-#       - "Gradients and one optimiser (gradient descent is enough)"
-#       - "The normal distribution, expectations, Bayes' rule"
+#       - "gradients and one optimiser (gradient descent is enough)"
+#       - "the normal distribution, expectations and Bayes' rule"
 #     objectives:
 #       - "derive the evidence lower bound (ELBO) and say what each of its two terms does"
 #       - "write the reparameterisation and the closed-form KL divergence in PyTorch, TensorFlow and Keras"
@@ -922,7 +922,7 @@ Explorer(
     [
         Slider("digit", 3, 0, 9, help="which test digit"),
         Slider("unit", 0, 0, 49, help="latent unit, most informative first"),
-        Slider("value", 2.0, -4.0, 4.0, step=0.1, help="what the unit is set to"),
+        Slider("value", -2.0, -4.0, 4.0, step=0.1, help="what the unit is set to"),
     ],
     title="Walk along one latent unit",
     alt="three images: a binarised digit, its reconstruction, and the same with one unit moved",
@@ -1038,7 +1038,7 @@ for beta, nll, kl, bound, active in lines:
     print(f"{beta:5.2f}   {nll:14.1f}  {kl:5.1f}   {bound:5.1f}   {active:12d}")
 
 # %%
-fig, axes = plots.figure(columns=2, rows=3, width=8, height=3.6)
+fig, axes = plots.figure(columns=2, rows=3, width=8, height=2.4)
 for (beta, model), (left, right) in zip(runs.items(), axes, strict=True):
     mean, _ = way.encode(model, x_test[first])
     for ax, z, title in ((left, mean, "reconstructions"), (right, codes[:10], "samples")):
