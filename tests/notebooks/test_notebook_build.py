@@ -180,6 +180,25 @@ def test_building_one_notebook_renews_the_links_of_the_others_and_runs_none(plan
     assert build.check(planted) == []
 
 
+def test_an_edit_during_the_run_is_not_lost(planted, tiny):
+    # The cell stands for a contributor who goes on typing.
+    cell = f"with open({str(tiny.lesson)!r}, 'a') as lesson:\n    lesson.write('# typed meanwhile')"
+    add(tiny, cell)
+    build.build(planted, ["01_tiny"])
+    assert "# typed meanwhile" in tiny.lesson.read_text(encoding="utf-8")
+    assert any(tiny.address in line for line in build.check(planted)), "the difference is reported"
+
+
+def test_after_a_failure_no_link_leads_to_what_was_not_built(planted, first, tiny):
+    add(tiny, "1 / 0")
+    with pytest.raises(CourseError, match="ZeroDivisionError"):
+        build.build(planted)
+    assert planted.built == (first,)
+    assert "01_tiny" not in first.notebook.read_text(encoding="utf-8")
+    problems = build.check(planted)
+    assert problems == ["lessons/01_models/01_tiny.py has no notebook yet: build 01_tiny."]
+
+
 def test_the_lesson_is_the_newer_of_the_pair(planted):
     # Otherwise JupyterLab with jupytext refuses to open the two as soon as they differ.
     build.build(planted, run=False)

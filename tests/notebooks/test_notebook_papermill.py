@@ -156,6 +156,36 @@ def test_an_error_in_a_callback_is_found(tiny, tmp_path):
     assert execute.swallowed(run.notebook) == ["ZeroDivisionError: division by zero"]
 
 
+PANEL = """
+import sys
+
+sys.path.insert(0, {root!r})
+from utils.controls import Slider
+from utils.panel import Panel
+
+
+def train(settings, report):
+    report(0, {{"loss": 1.0}})
+    raise ValueError("broken on purpose")
+
+
+panel = Panel({{"torch": train}}, [Slider("steps", 3, 1, 10)], "A panel", mode="thread")
+panel.show()
+panel.start()
+panel.wait()
+"""
+
+
+def test_a_failed_run_in_a_live_panel_is_found(tmp_path, monkeypatch):
+    environment = execute.environment()
+    del environment["COURSE_HEADLESS"]  # without it the panel trains in a thread, and keeps errors
+    monkeypatch.setattr(execute, "environment", lambda: environment)
+    source = PANEL.format(root=str(runs.ROOT))
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
+    execute.execute(notebook, tmp_path, "a notebook")
+    assert any("failed run: Failed: run 1" in line for line in execute.swallowed(notebook))
+
+
 class TestPrepare:
     def open(self, tiny):
         return nbformat.read(tiny.notebook, as_version=4)

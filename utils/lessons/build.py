@@ -88,27 +88,34 @@ def build(
             )
     present = (*course.built, *chapters)
     written = []
-    for chapter in chapters:
-        furniture = Furniture(course, present, course.slug)
-        lesson = furniture.refresh(chapter, chapter.lesson.read_text(encoding="utf-8"))
-        notebook = from_lesson(lesson)
-        if run:
-            seconds = execute.execute(notebook, _folder(chapter), chapter.address)
-            longest = max(seconds)
-            where = seconds.index(longest) + 1
-            how = f"ran in {sum(seconds):.0f} s ({longest:.0f} s of them in cell {where})"
-            tidy(notebook, chapter.address)
-        else:
-            how = "not run"
-            keep_outputs(notebook, chapter.notebook)
-        size = write(notebook, chapter)
-        _replace(chapter.lesson, lesson)
-        written.append(f"{chapter.address}: {how}, {size / 1000:.0f} kB")
-        say(written[-1])
-    renewed = _refresh(course)
-    for line in renewed:
-        say(line)
-    return written + renewed
+    try:
+        for chapter in chapters:
+            line = _build(chapter, Furniture(course, present, course.slug), run)
+            written.append(line)
+            say(line)
+    finally:
+        # Also after a failure: what was built before it links to what is there.
+        for line in _refresh(course):
+            written.append(line)
+            say(line)
+    return written
+
+
+def _build(chapter: Chapter, furniture: Furniture, run: bool) -> str:
+    lesson = furniture.refresh(chapter, chapter.lesson.read_text(encoding="utf-8"))
+    notebook = from_lesson(lesson)
+    if run:
+        chapter.notebook.parent.mkdir(parents=True, exist_ok=True)
+        seconds = execute.execute(notebook, chapter.notebook.parent, chapter.address)
+        longest = max(seconds)
+        where = seconds.index(longest) + 1
+        how = f"ran in {sum(seconds):.0f} s ({longest:.0f} s of them in cell {where})"
+        tidy(notebook, chapter.address)
+    else:
+        how = "not run"
+        keep_outputs(notebook, chapter.notebook)
+    size = write(notebook, chapter)
+    return f"{chapter.address}: {how}, {size / 1000:.0f} kB"
 
 
 def check(course: Course) -> list[str]:
@@ -303,11 +310,6 @@ def _replace(path: Path, text: str) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-def _folder(chapter: Chapter) -> Path:
-    chapter.notebook.parent.mkdir(parents=True, exist_ok=True)
-    return chapter.notebook.parent
-
-
 def _refresh(course: Course) -> list[str]:
     """Renew what is generated in every lesson and notebook that exists, and the README's map."""
     furniture = Furniture(course, course.built, course.slug)
@@ -315,6 +317,7 @@ def _refresh(course: Course) -> list[str]:
     for chapter in course.built:
         if not chapter.lesson.is_file():
             continue
+        # Read anew: somebody may have edited the lesson while its notebook ran.
         before = chapter.lesson.read_text(encoding="utf-8")
         lesson = furniture.refresh(chapter, before)
         notebook = nbformat.read(chapter.notebook, as_version=4)

@@ -3,6 +3,7 @@
 import ast
 import copy
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -96,7 +97,7 @@ def literals(source: str) -> dict:
 
 def environment() -> dict[str, str]:
     """The environment of a kernel that nobody watches: ours, and ``COURSE_HEADLESS=1``."""
-    return {**os.environ, "COURSE_HEADLESS": "1", "PYTHONUNBUFFERED": "1"}
+    return {**os.environ, "COURSE_HEADLESS": "1"}
 
 
 def execute(notebook: nbformat.NotebookNode, folder: Path, name: str) -> list[float]:
@@ -173,7 +174,8 @@ def swallowed(notebook: Mapping) -> list[str]:
                 found.append(f"{output.get('ename')}: {output.get('evalue')}")
         text = state.get("value")
         if isinstance(text, str) and 'data-state="failed"' in text:
-            found.append(f"a panel shows a failed run: {text}")
+            words = " ".join(re.sub(r"<[^>]*>", " ", text).split())
+            found.append(f"a panel shows a failed run: {words[:300]}")
     return found
 
 
