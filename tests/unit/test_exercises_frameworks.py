@@ -143,6 +143,33 @@ def test_a_number_may_be_a_tensor():
     assert [parameters.judge(number).state for number in numbers] == [CORRECT] * 3
 
 
+def test_an_answer_gets_tensors_of_its_own_framework_and_kind():
+    seen = []
+
+    def in_numpy(x):
+        seen.append(x)
+        return np.exp(x)
+
+    def in_torch(x):
+        import torch
+
+        seen.append(x)
+        return torch.exp(x)
+
+    def in_tensorflow(x):
+        import tensorflow as tf
+
+        seen.append(x)
+        return tf.exp(x)
+
+    power = Exercise("power", "?", solution=lambda x: np.exp(x), cases=[(np.ones(2),)])
+    for answer in (in_numpy, in_torch, in_tensorflow):
+        assert power.judge(answer).state == CORRECT
+    kinds = [(type(x).__module__.split(".")[0], str(x.dtype).split(".")[-1]) for x in seen]
+    assert kinds[:2] == [("numpy", "float64"), ("torch", "float32")]
+    assert kinds[2][0] == "tensorflow" and "float32" in kinds[2][1]
+
+
 def test_whole_numbers_stay_whole():
     """Labels must not become floats on their way into a framework."""
 
