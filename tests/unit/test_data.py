@@ -88,6 +88,18 @@ def test_binarise_turns_each_grey_on_as_often_as_it_is_bright():
     assert (np.abs(share - p) <= 5 * np.sqrt(p * (1 - p) / draws) + 1e-6).all()
 
 
+@pytest.mark.parametrize("draw", [0.0, 1 - 2**-24])
+def test_binarise_keeps_black_and_white_at_the_ends_of_the_draw(draw):
+    class Always(np.random.Generator):
+        def random(self, size, dtype):
+            return np.full(size, draw, dtype)
+
+    x = np.array([0, 1, 254, 255], np.uint8)
+    grey = draw == 0  # the smallest draw turns on every grey, the largest none
+    on = binarise(x, Always(np.random.PCG64(0)))
+    np.testing.assert_array_equal(on, [0, grey, grey, 1])
+
+
 def test_binarise_draws_afresh_each_time():
     rng, x = np.random.default_rng(0), np.full((20, 20), 128, np.uint8)
     assert (binarise(x, rng) != binarise(x, rng)).any()

@@ -151,6 +151,9 @@ def test_one_rung_can_be_insisted_on(cache, monkeypatch, server):
         mnist("download")
     fill(cache)
     assert_real(mnist("cache"), "cache")
+    use(monkeypatch, *server.at("good"))
+    server.asked.clear()
+    assert mnist("embedded").source == "embedded" and not server.asked
 
 
 # The command

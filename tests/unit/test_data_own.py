@@ -29,8 +29,9 @@ def picture(mode):
     if mode == "LA":
         return picture("RGBA").convert("LA")
     if mode == "P with transparency":
-        image = grey.convert("RGB").quantize(4)
-        image.info["transparency"] = image.getpixel((0, 0))
+        image = Image.fromarray((CANVAS > 0).astype(np.uint8)).convert("P")
+        image.putpalette([255, 255, 255, 200, 200, 200])  # the ground is white, and not there
+        image.info["transparency"] = 0
         return image
     if mode == "P":
         return grey.convert("RGB").quantize(4)
