@@ -1,9 +1,12 @@
 """Building the environment, and the commands that a reader, CI and Binder give."""
 
+import functools
+import http.server
 import os
 import re
 import subprocess
 import sys
+import threading
 import venv as standard
 from pathlib import Path
 
@@ -101,6 +104,19 @@ def test_an_environment_without_its_interpreter_is_rebuilt(quick_build, tmp_path
     assert environment.python_of(venv).exists()
 
 
+def test_changed_pins_are_installed_into_what_is_there(quick_build, monkeypatch, tmp_path):
+    venv = tmp_path / "venv"
+    environment.build(venv)
+    (venv / "kept").touch()
+    expected = environment._expected_stamp
+    monkeypatch.setattr(environment, "_expected_stamp", lambda venv: [*expected(venv), "changed"])
+    quick_build.clear()
+    environment.build(venv)
+    assert len(quick_build) == 2
+    assert (venv / "kept").exists()
+    assert "changed" in (venv / ".ready").read_text()
+
+
 @pytest.mark.parametrize(
     ("gpu", "reachable", "options"),
     [
@@ -119,6 +135,18 @@ def test_pytorchs_index_is_used_if_it_helps_and_answers(
     assert environment._torch_index() == options
     assert len(asked) == (0 if gpu else 1)
     assert "PyTorch" in capsys.readouterr().out
+
+
+def test_an_index_counts_as_reachable_if_it_answers_well(tmp_path):
+    (tmp_path / "torch").mkdir()
+    page = functools.partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), page) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        assert environment._reachable(f"{url}/torch/")
+        assert not environment._reachable(f"{url}/elsewhere/")
+        server.shutdown()
+    assert not environment._reachable(f"{url}/torch/"), "nobody listens any more"
 
 
 def test_an_index_that_never_answers_costs_seconds(monkeypatch):
