@@ -20,6 +20,10 @@ import numpy as np
 
 from utils import CourseError
 
+# OpenMP threads that wait by spinning take the core from whoever they wait for: next to a browser
+# on two cores a training step took ten times as long. Read when OpenMP is first loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 FRAMEWORKS = ("torch", "tensorflow", "keras")
 PROFILES = ("quick", "full")
 DEVICES = ("auto", "cpu", "gpu")
