@@ -99,7 +99,7 @@ def save(name: str, weights: parity.Weights, trained: int, seconds: float) -> No
         "latents": latents,
         "data": "MNIST train, 60,000 images, dynamically binarised",
         "seed": SEED,
-        "settings": {**lesson.FULL, "latents": latents, "epochs": trained},
+        "settings": {**lesson.FULL, "latents": latents, "epochs": trained, "steps": trained * 3000},
         "seconds": round(seconds),
         "device": "cpu",
         "versions": runtime.versions(),
