@@ -166,6 +166,15 @@ def test_set_up_drops_another_package_of_the_same_name(planted, tmp_path_factory
     assert json.loads(done.stdout)[0].startswith(str(planted.root)), done.stderr
 
 
+def test_set_up_puts_the_course_before_another_package_of_the_same_name(planted, tmp_path_factory):
+    other = tmp_path_factory.mktemp("other")
+    (other / "utils").mkdir()
+    (other / "utils" / "__init__.py").write_text("COURSE_ID = 'another'\n")
+    path = f"{other}{os.pathsep}{planted.root}"
+    done = set_up(planted, planted.root / "lessons", path=path)
+    assert json.loads(done.stdout)[0].startswith(str(planted.root)), done.stderr
+
+
 def test_set_up_can_run_twice_and_keeps_what_is_loaded(planted):
     once = cells(planted, "00_first")["setup"]
     done = set_up(planted, planted.root, f"{once}\nimport utils\nutils.COURSE_ID = 'kept'")

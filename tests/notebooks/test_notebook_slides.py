@@ -4,6 +4,7 @@ import re
 import socket
 
 import pytest
+import sample_course
 
 from utils import CourseError
 from utils.lessons.__main__ import main
@@ -29,6 +30,18 @@ def test_each_part_begins_a_slide(pretended, no_network):
     assert starts == ["A tiny model", "1. The idea", "2. PyTorch", "3. Same model?"]
     assert "find_course" not in body, "the set-up cell is no slide"
     assert "half of 3: 1.5" in body, "stored outputs are shown"
+
+
+def test_pictures_beside_the_notebook_travel_with_the_slides(planted, no_network):
+    chapter = planted.chapter("01_tiny")
+    text = chapter.lesson.read_text(encoding="utf-8").replace(
+        "twice: [", "twice: ![a dot](dot.png) ["
+    )
+    chapter.lesson.write_text(text, encoding="utf-8")
+    sample_course.pretend(planted)
+    (chapter.notebook.parent / "dot.png").write_bytes(b"\x89PNG not looked at")
+    (html,) = slides(planted, ["01_tiny"])
+    assert 'src="data:image/png;base64,' in html.read_text(encoding="utf-8")
 
 
 def test_the_command_says_what_it_wrote(pretended, no_network, monkeypatch, capsys):
