@@ -25,6 +25,7 @@ def test_each_part_begins_a_slide(pretended, no_network):
     assert [path.name for path in written] == ["00_first.slides.html", "01_tiny.slides.html"]
     assert written[0].parent == pretended.root / "build" / "slides"
     html = written[1].read_text(encoding="utf-8")
+    assert "<title>A tiny model slides</title>" in html
     body = html[html.index('<div class="slides">') :]
     starts = re.findall(r"<section><section>.*?<h[12][^>]*>([^<]*)<", body, flags=re.DOTALL)
     assert starts == ["A tiny model", "1. The idea", "2. PyTorch", "3. Same model?"]

@@ -7,6 +7,7 @@ from nbconvert import SlidesExporter
 
 from utils import CourseError
 from utils.lessons.course import Course
+from utils.lessons.furniture import about
 
 
 def slides(course: Course, names: list[str] | None = None) -> list[Path]:
@@ -46,7 +47,7 @@ def slides(course: Course, names: list[str] | None = None) -> list[Path]:
     written = []
     for chapter in chapters:
         notebook = nbformat.read(chapter.notebook, as_version=4)
-        metadata = {"name": chapter.title, "path": str(chapter.notebook.parent)}
+        metadata = {"name": about(chapter).title, "path": str(chapter.notebook.parent)}
         html, _ = exporter.from_notebook_node(notebook, {"metadata": metadata})
         path = folder / f"{chapter.name}.slides.html"
         path.write_text(html, encoding="utf-8")
