@@ -101,13 +101,14 @@ from utils.exercises import start as questions
 from utils.panel import Panel, keras_callback
 
 # %% [markdown]
-# Choose *Run ▸ Run All Cells* (on Colab: *Runtime ▸ Run all*), then read on: in a few seconds a model trains further down
-# this page.
+# Choose *Run ▸ Run All Cells* (on Colab: *Runtime ▸ Run all*), then read on: in a few seconds a
+# model trains further down this page.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## What this course is
 #
-# Every algorithm of the course is written three times, at three altitudes, and *shown to be the same model*:
+# Every algorithm of the course is written three times, at three altitudes, and *shown to be the
+# same model*:
 #
 # | section | altitude | what you read |
 # |---|---|---|
@@ -115,31 +116,38 @@ from utils.panel import Panel, keras_callback
 # | **TensorFlow** | the bare metal | variables, operations, a gradient tape, and functions compiled into graphs |
 # | **Keras** | declaration | layers, a loss and an optimiser are named; `fit` does the rest |
 #
-# Learn one and you have one framework's habits. Read all three and you see what belongs to the algorithm, because it is
-# what stays.
+# Learn one and you have one framework's habits. Read all three and you see what belongs to the
+# algorithm, because it is what stays.
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # ### Why sameness has to be checked
 #
-# Two programs can look alike, run without a complaint, and be different models. It happens in the best places:
+# Two programs can look alike, run without a complaint, and be different models. It happens in the
+# best places:
 #
-# - The AlexNet of [Dive into Deep Learning](https://github.com/d2l-ai/d2l-en) pads its first convolution by one pixel in the
-#   PyTorch tab and by none in the TensorFlow tab. On 224×224 images both give 54×54 outputs, so no check of shapes notices.
-# - The GoogleNet of the [UvA tutorials](https://github.com/phlippe/uvadlc_notebooks), translated by hand from PyTorch to JAX,
-#   has 260,650 parameters in one and 259,338 in the other. Their ResNet has 272,378 in both.
+# - The AlexNet of [Dive into Deep Learning](https://github.com/d2l-ai/d2l-en) pads its first
+#   convolution by one pixel in the PyTorch tab and by none in the TensorFlow tab. On 224×224
+#   images both give 54×54 outputs, so no check of shapes notices.
+# - The GoogleNet of the [UvA tutorials](https://github.com/phlippe/uvadlc_notebooks), translated
+#   by hand from PyTorch to JAX, has 260,650 parameters in one and 259,338 in the other. Their
+#   ResNet has 272,378 in both.
 #
-# Both courses are excellent, and we learned from them. Here every chapter moves one set of weights
-# through all three frameworks and compares parameter counts, outputs and gradients; every change to the course repeats it.
+# Both courses are excellent, and we learned from them. Here every chapter moves one set of
+# weights through all three frameworks and compares parameter counts, outputs and gradients; every
+# change to the course repeats it.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## How a chapter works
 #
 # 1. **The idea**: the problem, the picture, the mathematics, with the paper.
 # 2. **The data**, looked at before they are used.
-# 3. **PyTorch**, 4. **TensorFlow**, 5. **Keras**: the model, the loss, the training step. In the margin stand the shapes:
-#    `# (B, 784) → (B, 10)` is a batch of `B` pictures with 784 pixels each that becomes ten numbers for each.
+# 3. **PyTorch**: the model, the loss, the training step. In the margin stand the shapes: `# (B,
+#    784) → (B, 10)` is a batch of `B` pictures with 784 pixels that becomes ten numbers for each.
+# 4. **TensorFlow**: the same once more, from variables and operations.
+# 5. **Keras**: the same once more, declared.
 # 6. **Same model?** One set of weights in all three, and the largest difference.
-# 7. **Train it** in a live panel. Small trained models come with the course, so nobody has to wait.
+# 7. **Train it** in a live panel. Small trained models come with the course, so nobody has to
+#    wait.
 # 8. **Look inside** with explorers made for this model.
 # 9. **Predict, run, explain**: commit to an answer first. It is also where we break things.
 # 10. **Measure it**, with its uncertainty, beside the number in the paper.
@@ -149,20 +157,23 @@ from utils.panel import Panel, keras_callback
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # ### The one cell to change
 #
-# Near the top of each notebook is a cell of parameters. Change it, then choose *Run ▸ Restart Kernel and Run All Cells*.
+# Near the top of each notebook is a cell of parameters. Change it, then choose *Run ▸ Restart
+# Kernel and Run All Cells*.
 #
-# - `PROFILE`: `"quick"` takes about a minute on two cores; `"full"` follows the paper's schedule, on a GPU or overnight.
+# - `PROFILE`: `"quick"` takes about a minute on two cores; `"full"` follows the paper's schedule,
+#   on a GPU or overnight.
 # - `FRAMEWORKS`: take out those that you do not want to run. Their cells stay readable.
 # - `SEED`: where the random numbers begin. `DEVICE`: `"auto"` takes a GPU if there is one.
 # - `KERAS_BACKEND`: Keras is a language; `"tensorflow"` or `"torch"` does its arithmetic.
 #
-# To teach from a notebook, present it as slides: the cells are marked for it, and the panels stay live. `make slides` writes
-# slides that need no kernel.
+# To teach from a notebook, present it as slides: the cells are marked for it, and the panels stay
+# live. `make slides` writes slides that need no kernel.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Your machine
 #
-# Nothing heavy is loaded yet (`lazy=True`): TensorFlow alone takes some seconds, and this page loads it when it is needed.
+# Nothing heavy is loaded yet (`lazy=True`): TensorFlow alone takes some seconds, and this page
+# loads it when it is needed.
 
 # %%
 session = runtime.begin(PROFILE, FRAMEWORKS, SEED, DEVICE, KERAS_BACKEND, lazy=True)
@@ -171,14 +182,18 @@ print(runtime.describe())
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## The data
 #
-# Handwritten digits, 28×28 grey pixels each. The course looks for them on a ladder and takes the first rung that holds:
+# Handwritten digits, 28×28 grey pixels each. The course looks for them on a ladder and takes the
+# first rung that holds:
 #
-# 1. `"COURSE_DATA"`: the folder that this environment variable names (a lab's shared disk, for example);
+# 1. `"COURSE_DATA"`: the folder that this environment variable names (a lab's shared disk, for
+#    example);
 # 2. `"cache"`: what an earlier run has downloaded;
 # 3. `"download"`: MNIST's mirrors, one after the other, each file checked against its SHA-256;
-# 4. `"embedded"`: 1,797 real digits that come with scikit-learn, enlarged to 28×28. No network needed.
+# 4. `"embedded"`: 1,797 real digits that come with scikit-learn, enlarged to 28×28. No network
+#    needed.
 #
-# So every notebook runs everywhere, and always says what it runs on. Later you can put your own pictures in MNIST's place.
+# So every notebook runs everywhere, and always says what it runs on. Later you can put your own
+# pictures in MNIST's place.
 
 # %% tags=["export"]
 digits = data.mnist()
@@ -196,20 +211,22 @@ plots.show(plots.grid(digits.x_test[rows], columns=10), alt=alt)
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## One model, three times
 #
-# The smallest model that learns to read digits has a **template** for each of them: 784 weights, one for every
-# pixel. It multiplies picture and template pixel by pixel, adds up, and adds a bias. The ten sums are the **logits**; the
-# softmax turns them into probabilities:
+# The smallest model that learns to read digits has a **template** for each of them: 784 weights,
+# one for every pixel. It multiplies picture and template pixel by pixel, adds up, and adds a
+# bias. The ten sums are the **logits**; the softmax turns them into probabilities:
 #
 # $$p(y = k \mid x) = \frac{e^{z_k}}{\sum_j e^{z_j}}, \qquad z = x W + b, \qquad
 #   x \in \mathbb R^{784},\; W \in \mathbb R^{784 \times 10},\; b \in \mathbb R^{10}.$$
 #
-# Training lowers the **loss** $-\log p(y \mid x)$, averaged over a batch of pictures: each step moves $W$ and $b$ a little
-# against its gradient. How little, the **learning rate** says. All templates begin at zero. Every digit then has
-# probability 1/10, and the first loss is $\log 10 \approx 2.30$: the loss of knowing nothing.
+# Training lowers the **loss** $-\log p(y \mid x)$, averaged over a batch of pictures: each step
+# moves $W$ and $b$ a little against its gradient. How little, the **learning rate** says. All
+# templates begin at zero. Every digit then has probability 1/10, and the first loss is $\log 10
+# \approx 2.30$: the loss of knowing nothing.
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# The three sections share this cell: a place for each framework's functions, the batches, and the templates as a picture.
-# The order of the batches depends on the seed alone, so three frameworks see the same pictures in the same order.
+# The three sections share this cell: a place for each framework's functions, the batches, and the
+# templates as a picture. The order of the batches depends on the seed alone, so three frameworks
+# see the same pictures in the same order.
 
 # %% tags=["export"]
 ways = {}  # framework → build, parameters, logits, train
@@ -233,8 +250,9 @@ def templates(weights):
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ### PyTorch: a module and a loop
 #
-# `backward()` finds the gradient of everything that led to the loss; the loop is ours. (On this page the import stands inside
-# the functions, so that it waits until it is needed. In the chapters it stands at the top of the section.)
+# `backward()` finds the gradient of everything that led to the loss; the loop is ours. (On this
+# page the import stands inside the functions, so that it waits until it is needed. In the
+# chapters it stands at the top of the section.)
 
 
 # %% tags=["export", "torch"]
@@ -285,8 +303,8 @@ ways["torch"] = types.SimpleNamespace(
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ### TensorFlow: variables and a tape
 #
-# No layers: two variables and a matrix product. The tape records what is computed, so that it can be differentiated;
-# `tf.function` compiles the step into a graph.
+# No layers: two variables and a matrix product. The tape records what is computed, so that it can
+# be differentiated; `tf.function` compiles the step into a graph.
 
 
 # %% tags=["export", "tensorflow"]
@@ -339,7 +357,8 @@ ways["tensorflow"] = types.SimpleNamespace(
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ### Keras: a declaration
 #
-# Say what the model is, what it should minimise and how; `fit` runs the loop. A callback brings the panel into it.
+# Say what the model is, what it should minimise and how; `fit` runs the loop. A callback brings
+# the panel into it.
 
 
 # %% tags=["export", "keras"]
@@ -387,9 +406,11 @@ ways["keras"] = types.SimpleNamespace(
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Train it
 #
-# The panel trains the first framework by itself. Watch the loss fall and the templates appear. Then try:
+# The panel trains the first framework by itself. Watch the loss fall and the templates appear.
+# Then try:
 #
-# - choose another framework and press **Train**: the new curve lies on the old one, because it is the same computation;
+# - choose another framework and press **Train**: the new curve lies on the old one, because it is
+#   the same computation;
 # - press **Stop** in the middle: you keep the model as it is;
 # - move the learning rate and train again: earlier runs stay in the picture and in the table.
 
@@ -411,14 +432,15 @@ panel = Panel(train, controls, title="A template for each digit", summary=accura
 panel.show(autostart=True)
 
 # %% [markdown]
-# Each template is a kind of stencil: white where ink speaks for the digit, black where ink speaks against it. The template
-# of 0 has a dark hole in its middle. Nobody drew it: it is what lowers the loss.
+# Each template is a kind of stencil: white where ink speaks for the digit, black where ink speaks
+# against it. The template of 0 has a dark hole in its middle. Nobody drew it: it is what lowers
+# the loss.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Same model?
 #
-# Curves that look alike prove little. So: draw random weights in NumPy, put them into each framework, and compare what they
-# say of 256 test pictures with NumPy's own product.
+# Curves that look alike prove little. So: draw random weights in NumPy, put them into each
+# framework, and compare what they say of 256 test pictures with NumPy's own product.
 
 # %% tags=["same-model", "nbval-check-output"]
 panel.wait()  # two trainings at a time would only slow each other down
@@ -435,8 +457,9 @@ for name, way in ways.items():
     print(f"{runtime.LABELS[name]}: {count}, largest difference below 1e-05")
 
 # %% [markdown]
-# Equal outputs do not prove equal *training*: a loss that is averaged in one place and summed in another gives other
-# gradients. So train each for 50 steps on the same batches, and compare again.
+# Equal outputs do not prove equal *training*: a loss that is averaged in one place and summed in
+# another gives other gradients. So train each for 50 steps on the same batches, and compare
+# again.
 
 
 # %% tags=["same-model", "nbval-check-output"]
@@ -464,9 +487,10 @@ print("largest difference after training below 1e-04")
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Predict, run, explain
 #
-# Students who first predicted the outcome of a demonstration were a fifth more likely to see what really happened, whether or
-# not they had guessed right (Miller and others, [2013](https://doi.org/10.1103/PhysRevSTPER.9.020113)). So the course asks you
-# to commit to an answer. When you have run all cells, the outcome already stands further down: do not look yet.
+# Students who first predicted the outcome of a demonstration were a fifth more likely to see what
+# really happened, whether or not they had guessed right (Miller and others,
+# [2013](https://doi.org/10.1103/PhysRevSTPER.9.020113)). So the course asks you to commit to an
+# answer. When you have run all cells, the outcome already stands further down: do not look yet.
 #
 # The panel's learning rate is 0.1. What if a step is five hundred times as long?
 
@@ -478,8 +502,8 @@ question = "With a learning rate of 50 instead of 0.1, what comes of 300 steps?"
 exercises.predict(question, [BETTER, GUESSING, STRANGE], key="rate")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# Now run it. This is training without a panel: a training function wants settings and something that takes its reports, and
-# a list will do.
+# Now run it. This is training without a panel: a training function wants settings and something
+# that takes its reports, and a list will do.
 
 # %%
 way = ways[session.frameworks[0]]
@@ -516,34 +540,39 @@ elif loss < results[0.1][0] and right > results[0.1][1]:
 exercises.reveal("rate", outcome)
 
 # %% [markdown]
-# **Why.** A step is learning rate × gradient, and the softmax keeps the gradient small: no probability is wrong by more than
-# 1. Long steps make large weights, and the logits run to hundreds: the model is always sure. When it is wrong it is sure as
-# well, and $-\log p$ charges that without mercy. But the *answer* is the largest logit, and making all logits a thousand
-# times larger does not change which one that is. With steps so long, each wrongly read picture adds itself to its digit's
-# template and takes itself from the template that won: nearly the rule of Rosenblatt's perceptron (1958), which learns well.
+# **Why.** A step is learning rate × gradient, and the softmax keeps the gradient small: no
+# probability is wrong by more than one. Long steps make large weights, and the logits run to
+# hundreds: the model is always sure. When it is wrong it is sure as well, and $-\log p$ charges
+# that without mercy. But the *answer* is the largest logit, and making all logits a thousand
+# times larger does not change which one that is. With steps so long, each wrongly read picture
+# adds itself to its digit's template and takes itself from the template that won: nearly the rule
+# of Rosenblatt's perceptron (1958), which learns well.
 #
-# The lesson for all chapters: **loss and accuracy are two questions.** And the small learning rate? It was on its way, slowly.
+# The lesson for all chapters: **loss and accuracy are two questions.** And the small learning
+# rate? It was on its way, slowly.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Exercises
 #
-# An exercise has a check, hints and a solution. `check` looks at your answer, not at how you wrote it: NumPy, PyTorch and
-# TensorFlow are all welcome. When something is wrong it tries to say what:
+# An exercise has a check, hints and a solution. `check` looks at your answer, not at how you
+# wrote it: NumPy, PyTorch and TensorFlow are all welcome. When something is wrong it tries to say
+# what:
 
 # %% tags=["nbval-check-output"]
 questions.parameters.check(7840)
 
 # %% [markdown]
-# **1. Count.** How many numbers does this model learn? Put your answer in the place of the dots. (You have seen the number go
-# by. Work it out all the same.)
+# **1. Count.** How many numbers does this model learn? Put your answer in the place of the dots.
+# (You have seen the number go by. Work it out all the same.)
 
 # %% tags=["nbval-check-output"]
 parameters = ...
 questions.parameters.check(parameters)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# **2. A softmax that does not break.** You have just met logits of some hundreds. `exp(100)` is more than a 32-bit float can
-# hold, `exp(1000)` more than a 64-bit one. Write `softmax(logits)`, from (N, 10) to (N, 10), for logits of any size.
+# **2. A softmax that does not break.** You have just met logits of some hundreds. `exp(100)` is
+# more than a 32-bit float can hold, `exp(1000)` more than a 64-bit one. Write `softmax(logits)`,
+# from (N, 10) to (N, 10), for logits of any size.
 
 
 # %% tags=["nbval-check-output"]
@@ -561,7 +590,8 @@ questions.softmax.check(softmax)
 questions.softmax.hint()
 
 # %% [markdown]
-# And if you want to see how we would do it, take the `#` away. The tests of the course check the solution that it shows.
+# And if you want to see how we would do it, take the `#` away. The tests of the course check the
+# solution that it shows.
 
 # %%
 # questions.softmax.solution()
@@ -569,13 +599,16 @@ questions.softmax.hint()
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## What to remember
 #
-# - Three frameworks, three altitudes, one model: equal parameter counts, equal outputs, equal training.
-# - A model is its numbers. These 7,850 went from NumPy into any framework and back; one file of weights will do the same.
-# - Change the parameters cell, move the controls, break things. *Restart Kernel and Run All Cells* mends everything.
+# - Three frameworks, three altitudes, one model: equal parameter counts, equal outputs, equal
+#   training.
+# - A model is its numbers. These 7,850 went from NumPy into any framework and back; one file of
+#   weights will do the same.
+# - Change the parameters cell, move the controls, break things. *Restart Kernel and Run All
+#   Cells* mends everything.
 # - Predict first, then run.
 #
-# The [chapter map](../../README.md#chapter-map) lists all chapters with their times and links. If you have no plan of your
-# own, take them in order.
+# The [chapter map](../../README.md#chapter-map) lists all chapters with their times and links. If
+# you have no plan of your own, take them in order.
 
 # %% [markdown] slideshow={"slide_type": "skip"} tags=["navigation"]
 # - **Next:** [Variational autoencoders](../01_autoencoders/02_vae.ipynb) ([in Colab](https://colab.research.google.com/github/deep-learning-three-ways/deep-learning-three-ways/blob/main/chapters/01_autoencoders/02_vae.ipynb))
