@@ -21,7 +21,7 @@ EARLIER_SHOWN = 7
 POINTS = 320
 EARLIER_POINTS = 140
 
-WIDTH, HEIGHT = 600, 270
+WIDTH, HEIGHT = 640, 290
 LEFT, RIGHT, TOP, BOTTOM = 62, 30, 12, 44
 
 
@@ -230,7 +230,7 @@ def _numbers(curves: Sequence[Curve], x: Scale, y: Scale) -> str:
 def _text(x: float, y: float, text: str, anchor: str, opacity: float = 1.0, extra: str = "") -> str:
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="currentColor" '
-        f'fill-opacity="{opacity}" font-size="14"{extra}>{escape(text)}</text>'
+        f'fill-opacity="{opacity}" font-size="13"{extra}>{escape(text)}</text>'
     )
 
 

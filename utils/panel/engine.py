@@ -93,6 +93,8 @@ class Engine:
         Framework → ``train(settings, report) -> model``.
     summary
         ``summary(model, settings) -> dict``, measured after each run; or None.
+    labels
+        What the settings are called, by their names: for the records.
     notify
         Called with ``"state"`` when the state changed (everything should be redrawn),
         ``"progress"`` when a frame is due and ``"picture"`` when new samples are there; in the
@@ -103,6 +105,7 @@ class Engine:
         self,
         train: Mapping[str, Callable],
         summary: Callable[[Any, SimpleNamespace], Mapping[str, float]] | None,
+        labels: Mapping[str, str],
         notify: Callable[[str], None],
     ) -> None:
         self.state = "idle"
@@ -110,7 +113,7 @@ class Engine:
         self.runs: list[Run] = []
         self.run: Run | None = None
         self.predecessor: Engine | None = None
-        self._train, self._summary, self._notify = train, summary, notify
+        self._train, self._summary, self._labels, self._notify = train, summary, labels, notify
         self._models: dict[str, Run] = {}
         self._lock = threading.RLock()
         self._stop = threading.Event()
@@ -139,7 +142,7 @@ class Engine:
             if self.state in ACTIVE:
                 return False
             self._counter += 1
-            self.run = Run(self._counter, settings.framework, settings, changed)
+            self.run = Run(self._counter, settings.framework, settings, changed, self._labels)
             self.runs.append(self.run)
             self._stop.clear()
             self._go.set()
@@ -255,10 +258,10 @@ class Engine:
     def _turn_comes(self) -> bool:
         """Wait for the run of an earlier version of this panel to end; False if stopped."""
         before, self.predecessor = self.predecessor, None
-        if before is not None and before.state in ACTIVE:
+        if before is not None and not before._idle.is_set():
             self.note = "Waiting for the earlier run of this panel to stop."
             self._notify("state")
-            while before.wait(0.05) in ACTIVE and not self._stop.is_set():
+            while not before._idle.wait(0.05) and not self._stop.is_set():
                 pass
             self.note = ""
             self._notify("state")

@@ -22,7 +22,8 @@ STYLE = """<style>
 .course-panel .widget-inline-hbox .widget-label { text-align: left; }
 .course-panel .cp-row > .widget-html { flex: 1 1 280px; }
 body[data-jp-theme-light="false"] .course-panel .cp-ink { filter: brightness(1.5); }
-.course-panel .cp-help { font-size: .86em; opacity: .8; margin: -3px 4px 5px 146px; }
+.course-panel .cp-help { font-size: .86em; opacity: .8; margin: 0 4px 4px 146px; }
+.course-panel .widget-hslider + .widget-html .cp-help { margin-top: -4px; }
 .course-panel .widget-checkbox { margin-left: 142px; }
 .course-panel .cp-row { display: flex; flex-flow: row wrap; gap: 4px 10px; overflow: visible;
   align-items: center; margin-top: 6px; }
@@ -31,7 +32,7 @@ body[data-jp-theme-light="false"] .course-panel .cp-ink { filter: brightness(1.5
 .course-panel .cp-curves { flex: 3 1 440px; min-width: 0; overflow: visible; }
 .course-panel .cp-samples { flex: 1 1 240px; max-width: 340px; overflow: visible; }
 .course-panel .cp-samples img { image-rendering: pixelated; max-width: 100%; height: auto; }
-.course-panel .cp-chart { display: block; width: 100%; max-width: 720px; height: auto;
+.course-panel .cp-chart { display: block; width: 100%; max-width: 640px; height: auto;
   font-family: var(--jp-ui-font-family, sans-serif); }
 .course-panel .cp-note { font-size: .92em; }
 .course-panel .cp-legend { display: flex; flex-flow: row wrap; gap: 0 18px; font-size: .92em;

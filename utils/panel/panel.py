@@ -80,7 +80,8 @@ class Panel:
         self.title, self._seed = title, seed
         self._headless = runtime.headless()
         self._inline = mode == "inline" or mode == "auto" and runtime.in_colab()
-        self._engine = Engine(train, summary, self._changed)
+        labels = {control.name: control.title for control in self._controls}
+        self._engine = Engine(train, summary, labels, self._changed)
         self._handle: Any = None
         self.view: Any = None
         self._take_over()
@@ -101,10 +102,10 @@ class Panel:
         _PANELS[self.title] = self
 
     def _retire(self) -> None:
+        view, self.view, self._handle = self.view, None, None
         self._engine.stop()
-        if self.view is not None:
-            self.view.close()
-            self.view = self._handle = None
+        if view is not None:
+            view.close()
 
     # -- what a notebook calls ---------------------------------------------------------------
 
@@ -273,19 +274,19 @@ class Panel:
         self.reset()
 
     def _changed(self, what: str) -> None:
-        view = self.view
+        view, handle = self.view, self._handle
         if view is None:
             return
         view.refresh(what)
-        if what == "state" and self.state not in ACTIVE and self._engine.runs and self._handle:
-            self._store(view)
+        if what == "state" and self.state not in ACTIVE and self._engine.runs and handle:
+            self._store(view, handle)
 
-    def _store(self, view: Any) -> None:
+    def _store(self, view: Any, handle: Any) -> None:
         """Give the notebook's file the picture of how things stand."""
         png = still.panel_png(self.title, view.curves(), self._engine.runs)
         text = self._text()
         metadata = {"image/png": {"alt": text}}
-        self._handle.update(still.bundle(png, text), raw=True, metadata=metadata)
+        handle.update(still.bundle(png, text), raw=True, metadata=metadata)
 
     def _text(self) -> str:
         lines = [f"Panel {self.title!r}"]

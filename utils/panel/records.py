@@ -84,6 +84,8 @@ class Run:
         What the training function was given.
     changed
         The settings that differ from the panel's defaults.
+    labels
+        What the panel's controls are called, by their names.
     history
         The reports, as a sequence of ``(step, logs)``.
     status
@@ -104,6 +106,7 @@ class Run:
     framework: str
     settings: SimpleNamespace
     changed: dict[str, Any] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict, repr=False)
     history: History = field(default_factory=History)
     status: str = "running"
     seconds: float = 0.0
@@ -152,7 +155,8 @@ class Run:
         if not self.changed:
             return "defaults"
         return ", ".join(
-            f"{words(name).lower()} {show_value(value)}" for name, value in self.changed.items()
+            f"{_in_a_sentence(self.labels.get(name) or words(name))} {show_value(value)}"
+            for name, value in self.changed.items()
         )
 
     def line(self) -> str:
@@ -163,3 +167,8 @@ class Run:
             parts.append(f"{self.loss_name} {self.loss:.4g} (lowest {self.lowest[1]:.4g})")
         parts += [f"{name} {value:.4g}" for name, value in self.results.items()]
         return "; ".join(parts) + "."
+
+
+def _in_a_sentence(label: str) -> str:
+    """``Learning rate`` begins small within a sentence; ``KL weight`` does not."""
+    return label if label[1:2].isupper() else label[:1].lower() + label[1:]

@@ -70,6 +70,7 @@ class View:
         self._marks: deque[tuple[float, int]] = deque(maxlen=40)
         self._ended = -_LATE_CLICK
         self._message = self._note = ""
+        self._listed = 0
         self._described = {control.name: control for control in controls}
         self.controls = {control.name: control.widget() for control in controls}
         labels = {runtime.LABELS.get(name, name): name for name in frameworks}
@@ -181,6 +182,9 @@ class View:
             if what == "state":
                 self._draw_buttons()
                 self._draw_picture()
+            # Not with every frame: that would undo the reader's scrolling and selecting.
+            if what == "state" or len(curves) != self._listed:
+                self._listed = len(curves)
                 self._table.value = markup.table(engine.runs, curves)
 
     def curves(self) -> list[chart.Curve]:
