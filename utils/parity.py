@@ -62,8 +62,9 @@ def _tensorflow_variables(module: Any, prefix: str = "") -> list[tuple[str, Any,
 def _keras_variables(model: Any) -> list[tuple[str, Any, bool]]:
     found = []
     for variable in model.trainable_variables:
-        # "vae/encoder/hidden1/kernel": the root is the model's own name
-        parts = variable.path.split("/")
+        # "vae/encoder__hidden1/kernel": the root is the model's own name, and "__" stands for the
+        # dot, which Keras does not allow in a layer's name on PyTorch
+        parts = variable.path.replace("__", "/").split("/")
         found.append((".".join(parts[1:] if parts[0] == model.name else parts), variable, False))
     return found
 

@@ -34,7 +34,7 @@
 #
 # **Time:** about 50 minutes on a CPU, 45 on a GPU.
 #
-# **Before you start:** Gradients and one optimiser (gradient descent is enough); The normal distribution, expectations, Bayes' rule.
+# **Before you start:** gradients and one optimiser (gradient descent is enough); the normal distribution, expectations and Bayes' rule.
 #
 # **What you will be able to do:**
 #
@@ -613,7 +613,7 @@ ways["tensorflow"] = Way(TFVAE, train_tf, encode_tf, decode_tf, log_weights_tf)
 #
 # *Declaration.* Say what the layers are and what the loss is; `fit` owns the loop. The same code
 # runs on TensorFlow and on PyTorch, chosen by `KERAS_BACKEND`. Layer names are those of the
-# checkpoint.
+# checkpoint, with two underscores for the dot that PyTorch would not accept.
 
 # %% tags=["export", "keras"]
 import keras
@@ -623,10 +623,10 @@ from keras import layers, ops
 def keras_encoder(latents):
     """784 → 200 → 200 → latents, twice."""
     x = keras.Input((PIXELS,))  # B×784
-    h = layers.Dense(HIDDEN, activation="tanh", name="encoder.hidden1")(x)  # B×200
-    h = layers.Dense(HIDDEN, activation="tanh", name="encoder.hidden2")(h)  # B×200
-    mean = layers.Dense(latents, name="encoder.mean")(h)  # B×latents
-    log_var = layers.Dense(latents, name="encoder.log_var")(h)  # B×latents
+    h = layers.Dense(HIDDEN, activation="tanh", name="encoder__hidden1")(x)  # B×200
+    h = layers.Dense(HIDDEN, activation="tanh", name="encoder__hidden2")(h)  # B×200
+    mean = layers.Dense(latents, name="encoder__mean")(h)  # B×latents
+    log_var = layers.Dense(latents, name="encoder__log_var")(h)  # B×latents
     return keras.Model(x, [mean, log_var], name="encoder")
 
 
@@ -634,9 +634,9 @@ def keras_decoder(latents, bias=None):
     """latents → 200 → 200 → 784 logits."""
     start = "zeros" if bias is None else keras.initializers.Constant(bias)
     z = keras.Input((latents,))  # B×latents
-    h = layers.Dense(HIDDEN, activation="tanh", name="decoder.hidden1")(z)  # B×200
-    h = layers.Dense(HIDDEN, activation="tanh", name="decoder.hidden2")(h)  # B×200
-    logits = layers.Dense(PIXELS, bias_initializer=start, name="decoder.logits")(h)  # B×784
+    h = layers.Dense(HIDDEN, activation="tanh", name="decoder__hidden1")(z)  # B×200
+    h = layers.Dense(HIDDEN, activation="tanh", name="decoder__hidden2")(h)  # B×200
+    logits = layers.Dense(PIXELS, bias_initializer=start, name="decoder__logits")(h)  # B×784
     return keras.Model(z, logits, name="decoder")
 
 
