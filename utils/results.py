@@ -77,21 +77,20 @@ def processor() -> str:
 
 
 def commit() -> str:
-    """The commit that is checked out, with a + if tracked files differ from it; or ``unknown``."""
+    """The commit that is checked out, with a + if code or checkpoints differ from it."""
+
+    def git(*arguments: str) -> subprocess.CompletedProcess:
+        command = ["git", "-C", str(ROOT), *arguments]
+        return subprocess.run(command, capture_output=True, text=True)
+
     try:
-        asked = [
-            "git",
-            "-C",
-            str(ROOT),
-            "describe",
-            "--always",
-            "--abbrev=10",
-            "--exclude=*",
-            "--dirty=+",
-        ]
-        return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
+        head = git("rev-parse", "--short=10", "HEAD")
+        same = git("diff", "--quiet", "HEAD", "--", "utils", "chapters", "checkpoints")
+    except OSError:
         return "unknown"
+    if head.returncode:
+        return "unknown"
+    return head.stdout.strip() + ("+" if same.returncode else "")
 
 
 def read(notebook: str, folder: Path = FOLDER) -> list[Record]:
