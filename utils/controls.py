@@ -23,9 +23,12 @@ LABEL_WIDTH = "136px"
 
 
 def words(name: str) -> str:
-    """A label in words from a Python name: ``learning_rate`` becomes ``Learning rate``."""
+    """A label in words from a Python name: ``learning_rate`` becomes ``Learning rate``.
+
+    A name of one or two letters is a symbol, such as ``t`` or ``z1``, and stays as it is.
+    """
     text = name.replace("_", " ").strip()
-    return text[:1].upper() + text[1:]
+    return text if len(text) < 3 else text[:1].upper() + text[1:]
 
 
 def show_value(value: Any) -> str:

@@ -226,9 +226,9 @@ class Notebook:
         """The first explorer."""
         return self.page.locator(".course-explorer").first
 
-    def nudge(self, label: str, key: str, times: int, box: Any = None) -> None:
+    def nudge(self, label: str, key: str, times: int = 1, box: Any = None) -> None:
         """Press a key on the slider with this label."""
-        row = (box or self.panel).locator(".widget-hslider", has_text=label)
+        row = (box or self.panel).locator(".widget-hslider", has_text=re.compile(f"^{label}"))
         handle = row.get_by_role("slider")
         for _ in range(times):
             handle.press(key)

@@ -29,7 +29,7 @@ def test_a_slider_returns_a_number_of_its_range_or_raises(value: object) -> None
     try:
         found = slider.validate(value)
     except CourseError as error:
-        assert "X is" in str(error) and "from 0 to 1" in str(error)
+        assert "x is" in str(error) and "from 0 to 1" in str(error)
     else:
         assert isinstance(found, float) and 0 <= found <= 1 and found == value
 
@@ -194,4 +194,4 @@ def test_a_whole_log_slider_gives_whole_numbers_of_its_range(at: float) -> None:
 def test_values_are_shown_as_people_write_them(value: float) -> None:
     assert float(controls.show_value(value)) == pytest.approx(value, rel=1e-3)
     assert controls.show_value(60_000) == "60,000" and controls.show_value(True) == "yes"
-    assert controls.words("learning_rate") == "Learning rate"
+    assert controls.words("learning_rate") == "Learning rate" and controls.words("z1") == "z1"

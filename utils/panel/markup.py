@@ -188,7 +188,8 @@ def table(runs: Sequence[Run], curves: Sequence[Curve]) -> str:
 
 
 def _row(run: Run, curve: Curve | None, names: Sequence[str], loss: str, now: bool) -> str:
-    alike = run.loss_name == loss
+    # A run in progress has its numbers above the chart, and fresher ones than a table could hold.
+    alike = run.loss_name == loss and run.status != "running"
     found = [run.loss if alike else None, run.lowest[1] if alike and run.lowest else None]
     found += [run.results.get(name) for name in names]
     cells = [

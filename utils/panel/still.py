@@ -26,22 +26,27 @@ def panel_png(title: str, curves: Sequence[Curve], runs: Sequence[Run]) -> bytes
         All runs; the latest picture of each framework is shown.
     """
     shown = list({run.framework: run for run in runs if run.picture is not None}.values())
-    fig = _figure(7.6 + 1.9 * max(len(shown) - 1, 0) if shown else 6.0)
-    places = fig.add_gridspec(1, 1 + len(shown), width_ratios=[2.2] + [1.0] * len(shown))
-    _curves_into(fig.add_subplot(places[0, 0]), curves)
+    # Broad pictures, such as rows of digits, stand one below the other; others side by side.
+    broad = all(run.picture.shape[1] > 1.5 * run.picture.shape[0] for run in shown)
+    rows, columns = (max(len(shown), 1), 1) if broad else (1, len(shown))
+    width = 6.0 + bool(shown) * (2.4 if broad else 1.7 * columns)
+    fig = _figure(width, max(3.1, 1.3 * rows))
+    columns *= bool(shown)
+    places = fig.add_gridspec(rows, 1 + columns, width_ratios=[2.6] + [1.0] * columns)
+    _curves_into(fig.add_subplot(places[:, 0]), curves)
     for i, run in enumerate(shown):
-        ax = fig.add_subplot(places[0, 1 + i])
+        ax = fig.add_subplot(places[i, 1] if broad else places[0, 1 + i])
         ax.imshow(run.picture, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-        ax.set_title(f"{run.label}, step {run.picture_step:,}", fontsize=9)
+        ax.set_title(f"{run.label}, step {run.picture_step:,}", fontsize=8)
         ax.set_axis_off()
     fig.suptitle(title, fontsize=11, x=0.01, ha="left")
     return plots.figure_png(fig)
 
 
-def _figure(width: float) -> Any:
+def _figure(width: float, height: float) -> Any:
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, 2.9), layout="constrained", dpi=100)
+    return Figure(figsize=(width, height), layout="constrained", dpi=100)
 
 
 def _curves_into(ax: Any, curves: Sequence[Curve]) -> None:
