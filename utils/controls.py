@@ -49,8 +49,20 @@ def _check_name(name: Any) -> None:
         )
 
 
+class _Named:
+    """What all controls share."""
+
+    name: str
+    label: str | None
+
+    @property
+    def title(self) -> str:
+        """The label: the one given, or the name in words."""
+        return self.label or words(self.name)
+
+
 @dataclass(frozen=True)
-class Slider:
+class Slider(_Named):
     """A number from a range.
 
     The setting is a whole number when `default` is one.
@@ -104,11 +116,6 @@ class Slider:
         if self.step is not None and not (_is_number(self.step) and 0 < self.step < math.inf):
             raise CourseError(f"{self.title}: step must be above 0, not {self.step!r}.")
         self.validate(self.default)
-
-    @property
-    def title(self) -> str:
-        """The label: the one given, or the name in words."""
-        return self.label or words(self.name)
 
     @property
     def whole(self) -> bool:
@@ -194,7 +201,7 @@ class Slider:
 
 
 @dataclass(frozen=True)
-class Choice:
+class Choice(_Named):
     """One of a few options, shown as a drop-down.
 
     Parameters
@@ -224,11 +231,6 @@ class Choice:
         if len({label for label, _ in pairs}) < len(pairs):
             raise CourseError(f"{self.title} offers the same option twice.")
         self.validate(self.default)
-
-    @property
-    def title(self) -> str:
-        """The label: the one given, or the name in words."""
-        return self.label or words(self.name)
 
     @property
     def pairs(self) -> list[tuple[str, Any]]:
@@ -266,7 +268,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Toggle:
+class Toggle(_Named):
     """Yes or no, shown as a checkbox. Parameters as for `Slider`.
 
     Raises
@@ -283,11 +285,6 @@ class Toggle:
     def __post_init__(self) -> None:
         _check_name(self.name)
         self.validate(self.default)
-
-    @property
-    def title(self) -> str:
-        """The label: the one given, or the name in words."""
-        return self.label or words(self.name)
 
     def validate(self, value: Any) -> bool:
         """Return `value`, or say that it must be ``True`` or ``False``.

@@ -14,7 +14,7 @@ import pytest
 from panel_toys import CONTROLS, PATIENCE, Gated, descend, make_panel, until
 
 from utils import CourseError, panel, runtime
-from utils.panel import engine
+from utils.panel import pace
 
 
 @pytest.fixture
@@ -266,7 +266,7 @@ def test_the_file_keeps_a_picture_of_how_things_stand(displayed: list[dict]) -> 
 
 def test_drawing_is_capped_in_rate_and_in_share() -> None:
     now = [0.0]
-    throttle = engine.Throttle(every=0.125, share=0.1, clock=lambda: now[0])
+    throttle = pace.Throttle(every=0.125, share=0.1, clock=lambda: now[0])
     assert throttle.due()
     with throttle.spending():
         now[0] += 0.001
