@@ -32,6 +32,7 @@ def test_an_error_in_training_is_shown_with_a_folded_traceback() -> None:
     panel = failed(train)
     assert panel.runs[0].message == "ValueError: shapes <3> & (4,) do not fit"
     assert "ValueError: shapes &lt;3&gt; &amp; (4,) do not fit" in shown(panel)
+    assert "<3>" not in shown(panel)
     assert "<details>" in shown(panel) and 'raise ValueError("' not in shown(panel)
     assert "raise ValueError(&quot;shapes" in shown(panel)
     assert "engine.py" not in panel.runs[0].trace

@@ -64,13 +64,13 @@ class Scale:
     unit: float = 1.0
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
-        """Positions of `values`, clipped to ``[0, 1]``."""
+        """Positions of `values`; those that the scale was fitted to lie in ``[0, 1]``."""
         values = np.asarray(values, dtype=float)
         if self.log:
             scaled = np.log10(np.maximum(values, np.finfo(float).tiny))
         else:
             scaled = values / self.unit
-        return np.clip((scaled - self.low) / (self.high - self.low), 0, 1)
+        return (scaled - self.low) / (self.high - self.low)
 
     def ticks(self, count: int = 5, whole: bool = False) -> list[tuple[float, str]]:
         """About `count` round (or `whole`) numbers with labels, as ``(position, label)``."""
