@@ -141,38 +141,30 @@ def rows(records: list[Record]) -> list[list[str]]:
     return list(lines.values())
 
 
-def table(notebook: str, folder: Path = FOLDER) -> str:
-    """The notebook's results as aligned text, for a cell's output."""
-    records = read(notebook, folder)
-    if not records:
-        return f"Nothing measured yet: `make results NAME={notebook}` measures."
-    head = ["", *(runtime.LABELS[name] for name in runtime.FRAMEWORKS), "reference", "data"]
-    lines = [head, *rows(records)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
-    text = [
-        "  ".join(f"{c:<{w}}" for c, w in zip(line, widths, strict=True)).rstrip() for line in lines
-    ]
-    return "\n".join([*text, f"±: {records[0].spread}. Model: {records[0].trained}."])
-
-
-def markdown(folder: Path = FOLDER) -> str:
-    """Every notebook's results as one Markdown table."""
-    head = [
-        "notebook",
-        "metric",
-        *(runtime.LABELS[n] for n in runtime.FRAMEWORKS),
-        "reference",
-        "data",
-    ]
+def markdown(notebook: str | None = None, folder: Path = FOLDER) -> str:
+    """One notebook's results as a Markdown table, or every notebook's, with notes below."""
+    names = [notebook] if notebook else sorted(path.stem for path in folder.glob("*.json"))
+    head = ["metric", *(runtime.LABELS[n] for n in runtime.FRAMEWORKS), "reference", "data"]
+    head = head if notebook else ["notebook", *head]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     notes = []
-    for path in sorted(folder.glob("*.json")):
-        records = read(path.stem, folder)
-        lines += ["| " + " | ".join([path.stem, *row]) + " |" for row in rows(records)]
-        notes += [
-            f"{path.stem}: ± is {r.spread}; model: {r.trained}; {r.device}." for r in records[:1]
-        ]
-    return "\n".join(lines) + "\n\n" + "\n".join(notes)
+    for name in names:
+        records = read(name, folder)
+        if not records:
+            return f"Nothing measured yet: `make results NAME={name}` measures."
+        start = [] if notebook else [name]
+        lines += ["| " + " | ".join([*start, *row]) + " |" for row in rows(records)]
+        first = records[0]
+        note = f"± is {first.spread}; model: {first.trained}; {first.device}."
+        notes.append(note if notebook else f"{name}: {note}")
+    return "\n".join([*lines, "", *notes])
+
+
+def show(notebook: str) -> None:
+    """Display a notebook's results as a table in its cell."""
+    from IPython.display import Markdown, display
+
+    display(Markdown(markdown(notebook)))
 
 
 def refresh_readme(readme: Path = ROOT / "README.md", folder: Path = FOLDER) -> bool:
@@ -182,7 +174,7 @@ def refresh_readme(readme: Path = ROOT / "README.md", folder: Path = FOLDER) -> 
     if start not in text or end not in text:
         raise CourseError(f"{readme.name} has lost its markers {start} … {end}: put them back.")
     before, rest = text.split(start, 1)
-    fresh = f"{before}{start}\n{markdown(folder)}\n{end}{rest.split(end, 1)[1]}"
+    fresh = f"{before}{start}\n{markdown(folder=folder)}\n{end}{rest.split(end, 1)[1]}"
     if fresh != text:
         readme.write_text(fresh, encoding="utf-8")
     return fresh != text
@@ -232,7 +224,7 @@ def _measure_all(name: str, images: int | None) -> None:
     for framework in runtime.FRAMEWORKS:
         again = [sys.executable, "-m", "utils.results", "measure", name]
         subprocess.run([*again, "--framework", framework, *extra], check=True)
-    print(table(name))
+    print(markdown(name))
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1091,7 +1091,7 @@ for name, model in trained.items():
 # %%
 from utils import results
 
-print(results.table("02_vae"))
+results.show("02_vae")
 
 # %% [markdown]
 # Beware of the neighbours: a fixed binarisation, grey pixels, or a k that is not stated each move

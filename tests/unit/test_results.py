@@ -64,13 +64,12 @@ def test_a_damaged_file_is_named(tmp_path):
 
 
 def test_the_tables_show_value_uncertainty_and_reference(tmp_path):
-    assert "Nothing measured yet" in results.table("toy", tmp_path)
+    assert "Nothing measured yet" in results.markdown("toy", tmp_path)
     results.write("toy", [record(), record(framework="keras", value=1.6)], tmp_path)
-    text = results.table("toy", tmp_path)
-    assert "1.50 ± 0.25" in text and "1.60 ± 0.25" in text and "–" in text
-    assert "| toy | loss (full) | 1.50 ± 0.25 | – | 1.60 ± 0.25 | 2 | toys |" in results.markdown(
-        tmp_path
-    )
+    row = "| loss (full) | 1.50 ± 0.25 | – | 1.60 ± 0.25 | 2 | toys |"
+    one, every = results.markdown("toy", tmp_path), results.markdown(folder=tmp_path)
+    assert f"\n{row}\n" in one and "± is one standard error; model: a toy; CPU." in one
+    assert f"\n| toy {row}\n" in every and "\ntoy: ± is" in every
 
 
 def test_the_readme_is_refreshed_between_its_markers(tmp_path):
