@@ -147,6 +147,32 @@ def test_after_a_stop_or_an_error_a_new_run_starts() -> None:
     assert [run.number for run in panel.runs] == [1, 2]
 
 
+def test_a_run_that_starts_while_the_last_one_is_still_drawing_waits_for_it() -> None:
+    train = Gated()
+    panel = make_panel(train)
+    notify, drawing, go = panel._engine._notify, threading.Event(), threading.Event()
+
+    def slow(what: str) -> None:
+        notify(what)
+        if what == "state" and panel.state == "done" and not go.is_set():
+            drawing.set()
+            assert go.wait(PATIENCE)
+
+    panel._engine._notify = slow
+    panel.start()
+    train.let(20)
+    assert drawing.wait(PATIENCE)
+    panel.start()
+    train.let(5)
+    assert panel.wait(0.3) == "running" and len(panel.runs[1].history) == 0
+    go.set()
+    until(lambda: len(panel.runs[1].history) == 5)
+    assert panel.wait(0.3) == "running"
+    assert sum(thread.is_alive() for thread in train.threads) == 1
+    train.let(15)
+    assert panel.wait(PATIENCE) == "done" and len(panel.runs) == 2
+
+
 def test_reset_forgets_runs_and_models() -> None:
     panel = make_panel()
     panel.start()

@@ -60,6 +60,7 @@ class Engine:
         self._clear_when_stopped = False
         self._counter = 0
         self._watch = Stopwatch()
+        self._thread: threading.Thread | None = None
 
     # -- what buttons and code may ask for ---------------------------------------------------
 
@@ -87,14 +88,15 @@ class Engine:
             self._watch = Stopwatch()
             self.note = ""
             self.state = "running"
-            work = threading.Thread(
-                target=self._work, args=(self.run, False), name="course-panel", daemon=True
-            )
+            run, before, self._thread = self.run, self._thread, None
+            if not inline:
+                self._thread = threading.Thread(
+                    target=self._work, args=(run, False, before), name="course-panel", daemon=True
+                )
+                self._thread.start()
         if inline:
             with self._interrupt_stops():
-                self._work(self.run, strict)
-        else:
-            work.start()
+                self._work(run, strict, before)
         return True
 
     def pause(self) -> None:
@@ -161,11 +163,13 @@ class Engine:
 
     # -- the run -----------------------------------------------------------------------------
 
-    def _work(self, run: Run, strict: bool) -> None:
+    def _work(self, run: Run, strict: bool, before: threading.Thread | None) -> None:
         problem: BaseException | None = None
         report = _Report(self, run)
         try:
             self._notify("state")
+            if before is not None:
+                before.join()  # its run is over; it may still be drawing the picture for the file
             if self._turn_comes():
                 runtime.seed_everything(run.settings.seed)
                 model = self._train[run.framework](run.settings, report)
@@ -237,7 +241,9 @@ class Engine:
         try:
             self._notify("state")
         finally:
-            self._idle.set()
+            with self._lock:
+                if self.run is run or self.run is None:  # else the next run has begun meanwhile
+                    self._idle.set()
 
     def _clear(self) -> None:
         self._clear_when_stopped = False

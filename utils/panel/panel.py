@@ -283,14 +283,14 @@ class Panel:
 
     def _store(self, view: Any, handle: Any) -> None:
         """Give the notebook's file the picture of how things stand."""
-        png = still.panel_png(self.title, view.curves(), self._engine.runs)
+        png = still.panel_png(self.title, view.curves(), self.runs)
         text = self._text()
         metadata = {"image/png": {"alt": text}}
         handle.update(still.bundle(png, text), raw=True, metadata=metadata)
 
     def _text(self) -> str:
         lines = [f"Panel {self.title!r}"]
-        lines += [run.line() for run in self._engine.runs]
+        lines += [run.line() for run in self.runs]
         if len(lines) == 1:
             lines.append("no run yet.")
         return ": ".join(lines[:2]) + "".join(f"\n{line}" for line in lines[2:])

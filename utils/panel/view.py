@@ -175,7 +175,8 @@ class View:
             if what == "picture":
                 self._draw_picture()
                 return
-            curves = self._curves.of(engine.runs)
+            runs = list(engine.runs)  # a reset may empty the list at any time
+            curves = self._curves.of(runs)
             self._draw_curves(curves)
             self._draw_progress()
             self._draw_words()
@@ -185,12 +186,12 @@ class View:
             # Not with every frame: that would undo the reader's scrolling and selecting.
             if what == "state" or len(curves) != self._listed:
                 self._listed = len(curves)
-                self._table.value = markup.table(engine.runs, curves)
+                self._table.value = markup.table(runs, curves)
 
     def curves(self) -> list[chart.Curve]:
         """The curves on show."""
         with self._lock:
-            return self._curves.of(self._engine.runs)
+            return self._curves.of(list(self._engine.runs))
 
     def _draw_words(self) -> None:
         engine, run = self._engine, self._engine.run
@@ -215,8 +216,8 @@ class View:
         self.buttons["pause"].icon = "play" if paused else "pause"
 
     def _draw_curves(self, curves: Sequence[chart.Curve]) -> None:
-        engine = self._engine
-        total = engine.run.total if engine.run else 1
+        engine, run = self._engine, self._engine.run
+        total = run.total if run is not None else 1
         svg = chart.loss_svg(curves, total, self.axis.value, engine.state)
         shown = curves[-1].run if curves else None
         self._chart.value = markup.numbers(shown) + svg + markup.legend(curves)
