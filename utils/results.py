@@ -209,7 +209,7 @@ def measure(notebook: str, framework: str, images: int | None = None) -> list[Re
         "notebook": notebook,
         "framework": framework,
         "device": processor(),
-        "seconds": round(time.perf_counter() - started, 1),
+        "seconds": round(time.perf_counter() - started, 2),
         "peak_memory_mb": round(runtime.peak_memory_mb()),
         "versions": runtime.versions(),
         "commit": commit(),

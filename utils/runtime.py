@@ -219,7 +219,9 @@ def seed_everything(seed: int) -> None:
         sys.modules["torch"].manual_seed(seed)
     if "tensorflow" in sys.modules:
         sys.modules["tensorflow"].random.set_seed(seed)
-    if "keras" in sys.modules:
+    # Keras's own function would import TensorFlow to seed it. Without TensorFlow, Keras draws its
+    # seeds from Python's generator and its numbers from PyTorch's, seeded above.
+    if "keras" in sys.modules and "tensorflow" in sys.modules:
         sys.modules["keras"].utils.set_random_seed(seed)
 
 

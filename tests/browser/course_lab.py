@@ -227,11 +227,23 @@ class Notebook:
         return self.page.locator(".course-explorer").first
 
     def nudge(self, label: str, key: str, times: int = 1, box: Any = None) -> None:
-        """Press a key on the slider with this label."""
+        """Press a key on the slider with this label, and let the kernel hear of it.
+
+        A slider that moves faster than the kernel answers keeps its last position to itself for
+        a moment; a click right after it would overtake.
+        """
         row = (box or self.panel).locator(".widget-hslider", has_text=re.compile(f"^{label}"))
         handle = row.get_by_role("slider")
         for _ in range(times):
             handle.press(key)
+        # The page sends a slider's last value only when the kernel has answered an earlier one:
+        # a button pressed at once would overtake it. No hand is that fast.
+        self.page.wait_for_timeout(500)
+        self.page.wait_for_function(f"() => {_KERNEL}.status === 'idle'")
+        quiet = [False]
+        while len(quiet) < 4 or not all(quiet[-3:]):
+            time.sleep(0.15)
+            quiet.append(self.kernel_status() == "idle")
 
     def image_bytes(self, box: Any) -> bytes:
         """The picture that a panel or explorer shows, as the browser has it."""

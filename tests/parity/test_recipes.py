@@ -63,7 +63,7 @@ def test_a_measurement_has_every_bound_and_the_active_units(monkeypatch):
     assert set(values) == {"−ELBO, nats", "−L_50, nats", "active units"}
     assert values["−ELBO, nats"] > values["−L_50, nats"] > 50
     assert 5 <= values["active units"] <= 50
-    assert all(record.peak_memory_mb > 100 and record.seconds > 0 for record in records)
+    assert all(record.peak_memory_mb > 100 and record.seconds >= 0.01 for record in records)
 
 
 def test_the_schedule_in_words():

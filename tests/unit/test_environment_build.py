@@ -150,12 +150,17 @@ def test_an_index_counts_as_reachable_if_it_answers_well(tmp_path):
 
 
 def test_an_index_that_never_answers_costs_seconds(monkeypatch):
-    monkeypatch.setattr(
-        environment.urllib.request, "urlopen", lambda *a, **k: environment.time.sleep(60)
-    )
+    told = threading.Event()
+
+    def silent(*_, **__):
+        told.wait(60)
+        raise OSError("nobody answered")
+
+    monkeypatch.setattr(environment.urllib.request, "urlopen", silent)
     started = environment.time.monotonic()
     assert environment._reachable(environment.CPU_INDEX, seconds=0.2) is False
     assert environment.time.monotonic() - started < 5
+    told.set()  # no thread of ours outlives its test
 
 
 def test_a_failed_pip_shows_its_last_words(tmp_path, capsys):

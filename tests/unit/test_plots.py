@@ -1,6 +1,8 @@
 """Pictures as arrays and as PNG."""
 
 import io
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -53,8 +55,9 @@ def test_show_prints_what_it_shows_and_insists_on_it(capsys):
 
 
 def test_figures_need_no_pyplot():
-    import sys
-
-    fig, axes = plots.figure(columns=2)
-    assert plots.figure_png(fig).startswith(b"\x89PNG") and len(axes) == 2
-    assert "matplotlib.pyplot" not in sys.modules
+    code = (
+        "import sys; from utils import plots; fig, axes = plots.figure(columns=2)\n"
+        "assert plots.figure_png(fig).startswith(b'\\x89PNG') and len(axes) == 2\n"
+        "assert 'matplotlib.pyplot' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

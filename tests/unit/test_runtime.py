@@ -86,6 +86,20 @@ def test_a_seed_repeats_every_framework_s_draws():
     assert draws() == draws()
 
 
+def test_keras_on_torch_is_seeded_without_tensorflow():
+    code = (
+        "import sys; from utils import runtime\n"
+        "runtime.begin(frameworks=['keras'], keras_backend='torch')\n"
+        "import keras\n"
+        "def draw():\n"
+        "    runtime.seed_everything(3)\n"
+        "    return keras.layers.Dense(2)(keras.ops.ones((1, 3))).detach().numpy().tolist()\n"
+        "assert draw() == draw()\n"
+        "assert 'tensorflow' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_threads_follow_the_environment(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     assert runtime.threads() == 3
