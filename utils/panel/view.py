@@ -177,7 +177,6 @@ class View:
                 return
             runs = list(engine.runs)  # a reset may empty the list at any time
             curves = self._curves.of(runs)
-            self._draw_curves(curves)
             self._draw_progress()
             self._draw_words()
             if what == "state":
@@ -187,6 +186,8 @@ class View:
             if what == "state" or len(curves) != self._listed:
                 self._listed = len(curves)
                 self._table.value = markup.table(runs, curves)
+            # Last, so that who sees its data-state knows that the rest is there.
+            self._draw_curves(curves)
 
     def curves(self) -> list[chart.Curve]:
         """The curves on show."""
