@@ -52,8 +52,14 @@ def lab(chromium: str, repository: Path, tmp_path_factory: Any) -> Iterator[Lab]
     command += [f"--LabApp.workspaces_dir={home / 'workspaces'}"]
     command += ["--LabApp.extension_manager=readonly"]
     with open(home / "server.log", "w") as log:
+        # In a session of its own: interrupting the tests lets them end the server in good order.
         server = subprocess.Popen(
-            command, env=_environment(home, repository), cwd=root, stdout=log, stderr=log
+            command,
+            env=_environment(home, repository),
+            cwd=root,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
         try:
             url = f"http://127.0.0.1:{port}"
