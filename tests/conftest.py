@@ -5,12 +5,16 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from utils._chromium import chromium_command, find_chromium
 from utils.environment import nvidia
 
 _private = ""
+# A busy machine is slow, not wrong.
+hypothesis.settings.register_profile("course", deadline=None)
+hypothesis.settings.load_profile("course")
 
 
 def pytest_configure(config: pytest.Config) -> None:
