@@ -21,8 +21,9 @@ import numpy as np
 from utils import CourseError
 
 # OpenMP threads that wait by spinning take the core from whoever they wait for: next to a browser
-# on two cores a training step took ten times as long. Read when OpenMP is first loaded.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# on two cores a training step took ten times as long. Ones that never spin are slow on an idle
+# machine. A short spin is good at both. Read when OpenMP is first loaded.
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 FRAMEWORKS = ("torch", "tensorflow", "keras")
 PROFILES = ("quick", "full")
