@@ -1,13 +1,17 @@
 """Moving weights between frameworks, and proving that three models are one.
 
 A model's weights travel as a dictionary of NumPy arrays with neutral names
-(``encoder.hidden1.kernel``) in one layout, TensorFlow's: a dense kernel is ``(in, out)``.
-PyTorch's ``weight`` is its transpose.
+(``encoder.hidden1.kernel``) in one layout, TensorFlow's: a dense kernel is ``(in, out)``, a
+convolution's ``(height, width, in, out)``, a transposed convolution's ``(height, width, out, in)``.
+PyTorch's ``weight`` has the same numbers with its axes in another order. Beside what is trained
+travels what else a model needs to give the same answers: the moving means and variances of
+BatchNorm, and any other floating-point state, but no counters, seeds, metrics or buffers that
+PyTorch calls non-persistent (a mask, for example, which is made and not learned).
 """
 
 import dataclasses
 import sys
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -32,45 +36,99 @@ def _kind(model: Any) -> str:
     )
 
 
-def _torch_variables(model: Any) -> list[tuple[str, Any, bool]]:
-    import torch
+# Every kernel of PyTorch has its output first: Linear (out, in), Conv2d (out, in, h, w) and, the
+# other way round, ConvTranspose2d (in, out, h, w). TensorFlow's have the window first.
+_TO_NEUTRAL = {2: (1, 0), 4: (2, 3, 1, 0)}
+# What PyTorch calls weight, bias, running_mean and running_var, in Keras's words.
+_NORMALISATION = {
+    "weight": "gamma",
+    "bias": "beta",
+    "running_mean": "moving_mean",
+    "running_var": "moving_variance",
+}
 
+
+class _Entry(NamedTuple):
+    """A variable, its neutral name, how its axes turn into neutral ones, whether it is trained."""
+
+    name: str
+    variable: Any
+    axes: tuple[int, ...] | None = None
+    trained: bool = True
+
+    def neutral(self, value: Any) -> np.ndarray:
+        value = to_numpy(value)
+        return np.array(value if self.axes is None else value.transpose(self.axes))
+
+    def own(self, value: np.ndarray) -> np.ndarray:
+        return value if self.axes is None else value.transpose(np.argsort(self.axes))
+
+    def shape(self) -> tuple[int, ...]:
+        shape = tuple(self.variable.shape)
+        return shape if self.axes is None else tuple(shape[axis] for axis in self.axes)
+
+
+def _torch_variables(model: Any) -> list[_Entry]:
+    from torch import nn
+
+    kernels = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
+    norms = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)
     found = []
     for path, module in model.named_modules():
+        names = {}
+        if isinstance(module, kernels):
+            names = {"weight": "kernel"}
+        elif isinstance(module, norms):
+            names = _NORMALISATION
+        elif isinstance(module, nn.Embedding):
+            names = {"weight": "embeddings"}
+        prefix = f"{path}." if path else ""
         for name, parameter in module.named_parameters(recurse=False):
-            dense = isinstance(module, torch.nn.Linear) and name == "weight"
-            if name == "weight" and not dense:
+            if name == "weight" and name not in names:
                 raise CourseError(
-                    f"{path} is a {type(module).__name__}: parity knows Linear layers only."
+                    f"{path} is a {type(module).__name__}, which utils.parity cannot name: teach "
+                    "it there what the layer's weights are called in TensorFlow and Keras."
                 )
-            found.append((f"{path}.{'kernel' if dense else name}", parameter, dense))
+            axes = _TO_NEUTRAL[parameter.dim()] if names.get(name) == "kernel" else None
+            found.append(_Entry(prefix + names.get(name, name), parameter, axes))
+        for name, buffer in module.named_buffers(recurse=False):
+            kept = name not in module._non_persistent_buffers_set
+            if kept and buffer.is_floating_point():
+                found.append(_Entry(prefix + names.get(name, name), buffer, trained=False))
     return found
 
 
-def _tensorflow_variables(module: Any, prefix: str = "") -> list[tuple[str, Any, bool]]:
+def _tensorflow_variables(module: Any, prefix: str = "") -> list[_Entry]:
     import tensorflow as tf
 
     found = []
     for name, value in vars(module).items():
-        if isinstance(value, tf.Variable) and value.trainable:
-            found.append((prefix + name, value, False))
+        if isinstance(value, tf.Variable):
+            if value.trainable or value.dtype.is_floating:
+                found.append(_Entry(prefix + name, value, trained=value.trainable))
         elif isinstance(value, tf.Module):
             found += _tensorflow_variables(value, f"{prefix}{name}.")
+        elif isinstance(value, (list, tuple)):
+            for place, part in enumerate(value):
+                if isinstance(part, tf.Module):
+                    found += _tensorflow_variables(part, f"{prefix}{name}.{place}.")
     return found
 
 
-def _keras_variables(model: Any) -> list[tuple[str, Any, bool]]:
+def _keras_variables(model: Any) -> list[_Entry]:
     found = []
-    for variable in model.trainable_variables:
+    trained = {id(variable) for variable in model.trainable_variables}
+    for variable in model.weights:  # neither the state of metrics nor of random seeds
         # "vae/encoder__hidden1/kernel": the root is the model's own name, and "__" stands for the
         # dot, which Keras does not allow in a layer's name on PyTorch
         parts = variable.path.replace("__", "/").split("/")
-        found.append((".".join(parts[1:] if parts[0] == model.name else parts), variable, False))
+        name = ".".join(parts[1:] if parts[0] == model.name else parts)
+        found.append(_Entry(name, variable, trained=id(variable) in trained))
     return found
 
 
-def _variables(model: Any) -> list[tuple[str, Any, bool]]:
-    """(neutral name, variable, whether it is stored transposed) for each trainable variable."""
+def _variables(model: Any) -> list[_Entry]:
+    """Every number that makes up the model: trained variables and state such as moving means."""
     kinds = {
         "torch": _torch_variables,
         "tensorflow": _tensorflow_variables,
@@ -89,22 +147,19 @@ def to_numpy(tensor: Any) -> np.ndarray:
 
 
 def get_weights(model: Any) -> Weights:
-    """A copy of the model's trainable weights under neutral names, in one layout.
+    """A copy of the model's weights and state under neutral names, in one layout.
 
     Parameters
     ----------
     model
-        A torch ``nn.Module`` of Linear layers, a ``tf.Module`` or a built ``keras.Model``.
+        A torch ``nn.Module``, a ``tf.Module`` or a built ``keras.Model``.
 
     Raises
     ------
     CourseError
         If it is none of these, or holds a layer this module cannot name.
     """
-    return {
-        name: np.array(to_numpy(variable).T if transposed else to_numpy(variable))
-        for name, variable, transposed in _variables(model)
-    }
+    return {entry.name: entry.neutral(entry.variable) for entry in _variables(model)}
 
 
 def named_gradients(model: Any, gradients: list) -> Weights:
@@ -115,15 +170,16 @@ def named_gradients(model: Any, gradients: list) -> Weights:
     gradients
         One per variable, as the framework returned them for `variables`.
     """
+    trained = [entry for entry in _variables(model) if entry.trained]
     return {
-        name: np.array(to_numpy(gradient).T if transposed else to_numpy(gradient))
-        for (name, _, transposed), gradient in zip(_variables(model), gradients, strict=True)
+        entry.name: entry.neutral(gradient)
+        for entry, gradient in zip(trained, gradients, strict=True)
     }
 
 
 def variables(model: Any) -> list:
     """The model's trainable variables in the order of their neutral names."""
-    return [variable for _, variable, _ in _variables(model)]
+    return [entry.variable for entry in _variables(model) if entry.trained]
 
 
 def set_weights(model: Any, weights: Weights) -> None:
@@ -135,13 +191,13 @@ def set_weights(model: Any, weights: Weights) -> None:
         Naming each weight that is missing, unexpected, or of another shape.
     """
     targets = _variables(model)
-    names = [name for name, _, _ in targets]
+    names = [entry.name for entry in targets]
     problems = [f"{name} is missing" for name in names if name not in weights]
     problems += [f"{name} is unexpected" for name in weights if name not in names]
-    for name, variable, transposed in targets:
-        shape = tuple(variable.shape)[::-1] if transposed else tuple(variable.shape)
-        if name in weights and weights[name].shape != shape:
-            problems.append(f"{name} is {weights[name].shape} and should be {shape}")
+    for entry in targets:
+        given = weights.get(entry.name)
+        if given is not None and given.shape != entry.shape():
+            problems.append(f"{entry.name} is {given.shape} and should be {entry.shape()}")
     if problems:
         shown = "; ".join(problems[:4]) + (
             f"; and {len(problems) - 4} more" if len(problems) > 4 else ""
@@ -149,15 +205,15 @@ def set_weights(model: Any, weights: Weights) -> None:
         raise CourseError(
             f"These weights belong to another model: {shown}. Build the model they were made for."
         )
-    for name, variable, transposed in targets:
-        value = weights[name].T if transposed else weights[name]
+    for entry in targets:
+        value = entry.own(weights[entry.name])
         if _kind(model) == "torch":
             import torch
 
             with torch.no_grad():
-                variable.copy_(torch.from_numpy(np.ascontiguousarray(value)))
+                entry.variable.copy_(torch.from_numpy(np.ascontiguousarray(value)))
         else:
-            variable.assign(value)
+            entry.variable.assign(value)
 
 
 def count(model: Any) -> int:

@@ -412,18 +412,8 @@ ways["torch"] = Way(TorchVAE, train_torch, encode_torch, decode_torch, log_weigh
 # %% tags=["export", "tensorflow"]
 import tensorflow as tf
 
-
-class Dense(tf.Module):
-    """y = x W + b with Glorot-uniform weights."""
-
-    def __init__(self, n_in, n_out, bias=0.0):
-        super().__init__()
-        limit = (6 / (n_in + n_out)) ** 0.5
-        self.kernel = tf.Variable(tf.random.uniform((n_in, n_out), -limit, limit))
-        self.bias = tf.Variable(tf.zeros(n_out) + bias)
-
-    def __call__(self, x):
-        return tf.tensordot(x, self.kernel, 1) + self.bias
+from utils.tf_layers import Dense  # built by hand in 01_autoencoder
+from utils.tf_optimizers import Adam
 
 
 class TFEncoder(tf.Module):
@@ -469,43 +459,6 @@ def elbo_tf(vae, x, eps):
     return nll, kl
 
 
-# %% [markdown] slideshow={"slide_type": "subslide"}
-# Adam, by hand around TensorFlow's fused kernel. The kernel adds its epsilon to $\sqrt{v}$, the
-# paper and PyTorch to the *corrected* $\sqrt{\hat v}$: multiplying by $\sqrt{1-\beta_2^t}$ makes
-# them one. With $\epsilon = 10^{-4}$ the difference is visible in early steps, and it is a
-# classic reason why "the same" training run differs.
-
-
-# %% tags=["export", "tensorflow"]
-class Adam(tf.Module):
-    """Kingma and Ba's Adam (2015, algorithm 1), β₁ = 0.9, β₂ = 0.999."""
-
-    def __init__(self, parameters):
-        super().__init__()
-        self.parameters = parameters
-        self.m = [tf.Variable(tf.zeros_like(w)) for w in parameters]
-        self.v = [tf.Variable(tf.zeros_like(w)) for w in parameters]
-        self.t = tf.Variable(0.0)
-
-    def apply(self, gradients, rate):
-        self.t.assign_add(1.0)
-        beta1_power, beta2_power = 0.9**self.t, 0.999**self.t
-        epsilon = ADAM_EPS * tf.sqrt(1 - beta2_power)
-        for w, m, v, g in zip(self.parameters, self.m, self.v, gradients, strict=True):
-            tf.raw_ops.ResourceApplyAdam(
-                var=w.handle,
-                m=m.handle,
-                v=v.handle,
-                beta1_power=beta1_power,
-                beta2_power=beta2_power,
-                lr=rate,
-                beta1=0.9,
-                beta2=0.999,
-                epsilon=epsilon,
-                grad=g,
-            )
-
-
 # %% [markdown]
 # `tf.data` shuffles *indices*, not images (one permutation an epoch instead of 60,000 small
 # copies), and tosses the pixels in the pipeline, a few batches ahead.
@@ -543,7 +496,7 @@ class TFTrainer(tf.Module):
         super().__init__()
         self.vae = TFVAE(settings.latents, pixel_bias(images))
         self.weights = parity.variables(self.vae)
-        self.adam = Adam(self.weights)
+        self.adam = Adam(self.weights, ADAM_EPS)
         self.beta, self.step = settings.beta, tf.Variable(0, dtype=tf.int64)
 
     @tf.function

@@ -14,6 +14,13 @@ PATIENCE = 30.0
 
 _CELLS = "window.jupyterapp.shell.currentWidget.content.model.cells"
 _KERNEL = "window.jupyterapp.shell.currentWidget.sessionContext.session.kernel"
+# Some cell has run, is running or waits for its turn.
+_BEGUN = (
+    f"() => [...Array({_CELLS}.length).keys()].some(i => {_CELLS}.get(i).executionCount)"
+    " || [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')]"
+    ".some(e => e.textContent.includes('*'))"
+)
+_TO_THE_FRONT = "() => { const s = window.jupyterapp.shell; s.activateById(s.currentWidget.id); }"
 
 
 class Lab:
@@ -90,11 +97,23 @@ class Notebook:
         """Execute a command of JupyterLab without waiting for its end."""
         self.page.evaluate("name => { window.jupyterapp.commands.execute(name); }", name)
 
-    def run_all(self, timeout: float = 90) -> None:
+    def run_all(self, timeout: float = 180) -> None:
         """Run every cell and wait until all have run."""
         self.command("notebook:run-all-cells")
+        self._until_begun("notebook:run-all-cells")
         self.until_idle(timeout)
         self.settle()
+
+    def _until_begun(self, command: str, tries: int = 3) -> None:
+        """Give the command again if nothing runs: a page that still loads may drop it."""
+        for _ in range(tries):
+            deadline = time.monotonic() + 15
+            while time.monotonic() < deadline:
+                if self.page.evaluate(_BEGUN):
+                    return
+                time.sleep(0.1)
+            self.page.evaluate(_TO_THE_FRONT)
+            self.command(command)
 
     def settle(self) -> None:
         """Wait until widgets have stopped moving: a click on its way would miss its button."""
@@ -133,8 +152,18 @@ class Notebook:
         )
         self.settle()
 
-    def until_idle(self, timeout: float = 90) -> None:
+    def until_idle(self, timeout: float = 180) -> None:
         """Wait until every code cell has run, or one has failed, and the kernel rests."""
+        try:
+            self._wait_until_idle(timeout)
+        except Exception as error:
+            dialogs = self.page.locator(".jp-Dialog").all_inner_texts()
+            raise AssertionError(
+                f"the cells did not come to an end in {timeout} s: kernel {self.kernel_status()}, "
+                f"counts {self.counts()}, errors {self.errors()}, dialogs {dialogs}"
+            ) from error
+
+    def _wait_until_idle(self, timeout: float) -> None:
         self.page.wait_for_function(
             f"() => {{ const cells = [...Array({_CELLS}.length).keys()].map(i => {_CELLS}.get(i))"
             ".filter(c => c.type === 'code' && c.sharedModel.getSource().trim());"

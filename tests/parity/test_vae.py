@@ -45,7 +45,7 @@ def test_five_steps_of_adam_are_the_same_in_torch_and_tensorflow(lesson, start):
     parity.set_weights(one, weights)
     parity.set_weights(two, weights)
     optimizer = torch.optim.Adam(one.parameters(), 1e-3, eps=ours.ADAM_EPS, fused=True)
-    adam = bare.Adam(parity.variables(two))
+    adam = bare.Adam(parity.variables(two), ours.ADAM_EPS)
     for _ in range(5):
         nll, kl = ours.elbo_torch(one, torch.from_numpy(x), torch.from_numpy(eps))
         optimizer.zero_grad()
