@@ -49,7 +49,7 @@ def test_a_cut_training_goes_on_and_saves_a_checkpoint_that_remeasures(
 
 def test_without_mnist_nothing_is_trained(monkeypatch):
     embedded = data.mnist("embedded")
-    monkeypatch.setattr(recipe.data, "mnist", lambda: embedded)
+    monkeypatch.setattr(data, "mnist", lambda: embedded)
     with pytest.raises(CourseError, match="needs the real MNIST"):
         recipe.train()
 

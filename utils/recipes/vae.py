@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from utils import CourseError, checkpoints, data, lessons, metrics, parity, runtime
+from utils import checkpoints, data, lessons, metrics, parity, runtime
+from utils.recipes._data import kind, real_mnist
 
 NOTEBOOK = "02_vae"
 SEED = 0
@@ -35,17 +36,6 @@ def what(latents: int, trained: int) -> str:
     if trained < planned:
         text += f" (which has {planned:,})"
     return text
-
-
-def real_mnist() -> data.Dataset:
-    """MNIST itself; results on a substitute would not be comparable with the paper's."""
-    digits = data.mnist()
-    if digits.source == "embedded":
-        raise CourseError(
-            "The full profile needs the real MNIST: connect to a network once, or set "
-            "COURSE_DATA to a folder that holds mnist/."
-        )
-    return digits
 
 
 def train(folder: Path = Path("build/train")) -> None:
@@ -123,11 +113,6 @@ def remeasure(name: str, framework: str) -> tuple[float, float]:
     checkpoint = checkpoints.load_into(vae, name)
     digits = data.mnist()
     return checkpoint.info["metric"]["value"][kind(digits)], bound(way, vae, digits)
-
-
-def kind(digits: data.Dataset) -> str:
-    """Whether these are MNIST's own digits or the ones that stand in for them."""
-    return "embedded" if digits.source == "embedded" else "mnist"
 
 
 def measure(framework: str, images: int | None = None) -> list[dict[str, Any]]:

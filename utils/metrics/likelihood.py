@@ -1,4 +1,4 @@
-"""Numbers that judge a model, with their uncertainty. NumPy in, NumPy out."""
+"""Bounds on log p(x), the price of a code, and the uncertainty of a mean."""
 
 import dataclasses
 import math
