@@ -42,18 +42,21 @@ def show_value(value: Any) -> str:
     return str(value)
 
 
-def _check_name(name: Any) -> None:
-    if not isinstance(name, str) or not name.isidentifier():
-        raise CourseError(
-            f"A control's name must be a Python name such as learning_rate, not {name!r}."
-        )
-
-
-class _Named:
+class Named:
     """What all controls share."""
 
     name: str
     label: str | None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name.isidentifier():
+            raise CourseError(
+                f"A control's name must be a Python name such as learning_rate, not {self.name!r}."
+            )
+
+    def surround(self, widget: Any) -> list[Any]:
+        """What is shown for `widget`: itself, and whatever else this kind of control needs."""
+        return [widget]
 
     @property
     def title(self) -> str:
@@ -62,7 +65,7 @@ class _Named:
 
 
 @dataclass(frozen=True)
-class Slider(_Named):
+class Slider(Named):
     """A number from a range.
 
     The setting is a whole number when `default` is one.
@@ -100,7 +103,7 @@ class Slider(_Named):
     help: str | None = None
 
     def __post_init__(self) -> None:
-        _check_name(self.name)
+        super().__post_init__()
         for what, end in (("low", self.low), ("high", self.high)):
             if not _is_number(end) or not math.isfinite(end):
                 raise CourseError(f"{self.title}: {what} must be a finite number, not {end!r}.")
@@ -201,7 +204,7 @@ class Slider(_Named):
 
 
 @dataclass(frozen=True)
-class Choice(_Named):
+class Choice(Named):
     """One of a few options, shown as a drop-down.
 
     Parameters
@@ -224,7 +227,7 @@ class Choice(_Named):
     help: str | None = None
 
     def __post_init__(self) -> None:
-        _check_name(self.name)
+        super().__post_init__()
         pairs = self.pairs
         if not pairs:
             raise CourseError(f"{self.title} has no options: give at least one.")
@@ -268,7 +271,7 @@ class Choice(_Named):
 
 
 @dataclass(frozen=True)
-class Toggle(_Named):
+class Toggle(Named):
     """Yes or no, shown as a checkbox. Parameters as for `Slider`.
 
     Raises
@@ -283,7 +286,7 @@ class Toggle(_Named):
     help: str | None = None
 
     def __post_init__(self) -> None:
-        _check_name(self.name)
+        super().__post_init__()
         self.validate(self.default)
 
     def validate(self, value: Any) -> bool:
@@ -312,7 +315,7 @@ class Toggle(_Named):
         return self.validate(widget.value)
 
 
-Control = Slider | Choice | Toggle
+Control = Named
 
 
 def check(controls: Sequence[Control]) -> tuple[Control, ...]:
@@ -325,7 +328,7 @@ def check(controls: Sequence[Control]) -> tuple[Control, ...]:
     """
     seen: set[str] = set()
     for control in controls:
-        if not isinstance(control, Slider | Choice | Toggle):
+        if not isinstance(control, Named):
             raise CourseError(f"{control!r} is no control: use Slider, Choice or Toggle.")
         if control.name in seen:
             raise CourseError(f"Two controls are called {control.name!r}: rename one of them.")

@@ -611,5 +611,5 @@ questions.softmax.hint()
 # you have no plan of your own, take them in order.
 
 # %% [markdown] slideshow={"slide_type": "skip"} tags=["navigation"]
-# - **Next:** [Variational autoencoders](../01_autoencoders/02_vae.ipynb) ([in Colab](https://colab.research.google.com/github/deep-learning-three-ways/deep-learning-three-ways/blob/main/chapters/01_autoencoders/02_vae.ipynb))
+# - **Next:** [Autoencoders](../01_autoencoders/01_autoencoder.ipynb) ([in Colab](https://colab.research.google.com/github/deep-learning-three-ways/deep-learning-three-ways/blob/main/chapters/01_autoencoders/01_autoencoder.ipynb))
 # - **All chapters:** [the chapter map](../../README.md#chapter-map) ([on GitHub](https://github.com/deep-learning-three-ways/deep-learning-three-ways#chapter-map))

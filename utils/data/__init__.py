@@ -11,7 +11,7 @@ Each further dataset is a module beside `digits`: it describes its files as a
 """
 
 from utils.data.dataset import Dataset, batches, binarise, check_batch, flatten
-from utils.data.digits import mnist
+from utils.data.digits import centre, mnist
 from utils.data.idx import read_idx, write_idx
 from utils.data.ladder import cache_directory
 from utils.data.own import from_idx, from_images
@@ -21,6 +21,7 @@ __all__ = [
     "batches",
     "binarise",
     "cache_directory",
+    "centre",
     "check_batch",
     "flatten",
     "from_idx",

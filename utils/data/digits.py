@@ -92,6 +92,38 @@ def mnist(source: str = "auto") -> Dataset:
     )
 
 
+def centre(image: np.ndarray) -> np.ndarray:
+    """Move a picture's centre of mass to its middle, as MNIST's makers did.
+
+    Parameters
+    ----------
+    image
+        Shape (height, width), 0 is empty. Ink never leaves the picture: where there is no room
+        it is moved as far as there is.
+
+    Returns
+    -------
+    An array of the same shape and dtype.
+
+    Raises
+    ------
+    CourseError
+        If `image` is not a single picture.
+    """
+    if np.ndim(image) != 2:
+        raise CourseError(f"centre takes one picture (height, width), not shape {np.shape(image)}.")
+    moved = image
+    for axis in (0, 1):
+        ink = moved.sum(axis=1 - axis, dtype=np.float64)
+        if not ink.any():
+            return moved
+        places = np.flatnonzero(ink)
+        wanted = round((len(ink) - 1) / 2 - ink @ np.arange(len(ink)) / ink.sum())
+        shift = min(max(wanted, -places[0]), len(ink) - 1 - places[-1])
+        moved = np.roll(moved, shift, axis)
+    return moved
+
+
 def _embedded() -> Dataset:
     """Load the 1,797 digits that scikit-learn carries, as MNIST would have drawn them.
 

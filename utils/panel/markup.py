@@ -25,6 +25,13 @@ body[data-jp-theme-light="false"] .course-panel .cp-ink { filter: brightness(1.5
 .course-panel .cp-help { font-size: .86em; opacity: .8; margin: 0 4px 4px 146px; }
 .course-panel .widget-hslider + .widget-html .cp-help { margin-top: -4px; }
 .course-panel .widget-checkbox { margin-left: 142px; }
+.course-panel .cp-carrier { display: none; }
+.course-panel .cp-pad { display: flex; gap: 8px; align-items: flex-start; }
+.course-panel .cp-pad-side { flex: 0 0 136px; display: flex; flex-flow: column; gap: 6px;
+  align-items: flex-start; }
+.course-panel .cp-pad canvas { border: 1px solid var(--jp-border-color1, gray); flex: none; }
+.course-panel .cp-pad canvas:focus-visible { outline: 2px solid var(--jp-brand-color1, #1976d2);
+  outline-offset: 2px; }
 .course-panel .cp-row { display: flex; flex-flow: row wrap; gap: 4px 10px; overflow: visible;
   align-items: center; margin-top: 6px; }
 .course-panel .cp-show { display: flex; flex-flow: row wrap; gap: 8px 20px; overflow: visible;

@@ -21,7 +21,7 @@ def control_box(control: Control, widget: Any) -> Any:
     """A control's widget with its help under it."""
     import ipywidgets as widgets
 
-    parts = [widget]
+    parts = control.surround(widget)
     if control.help:
         parts.append(widgets.HTML(markup.control_help(control.help)))
     box = widgets.VBox(parts)

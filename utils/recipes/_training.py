@@ -1,0 +1,47 @@
+"""What long trainings share: they save themselves, say how far they are, and go on where cut."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+SAVE_EVERY = 180.0  # seconds: what a cut may cost
+
+
+class Keeper:
+    """Saves a TensorFlow trainer to `folder` as it goes, and restores it at the start.
+
+    Parameters
+    ----------
+    name
+        What is trained, for the log.
+    trainer
+        A ``tf.Module`` that holds model, optimiser and ``step``.
+    steps
+        How many steps it will have made at the end.
+    folder
+        Where its state is kept.
+    """
+
+    def __init__(self, name: str, trainer: Any, steps: int, folder: Path) -> None:
+        import tensorflow as tf
+
+        self._name, self._steps = name, steps
+        state = tf.train.Checkpoint(trainer=trainer)
+        self._manager = tf.train.CheckpointManager(state, str(folder), 2)
+        self._manager.restore_or_initialize()
+        print(f"{name}: from step {int(trainer.step):,} of {steps:,}", flush=True)
+        self._started = self._saved = time.monotonic()
+
+    def report(self, step: int, logs: dict[str, float], preview: Any = None) -> bool:
+        """Hand this to the training function as its report."""
+        if time.monotonic() - self._saved > SAVE_EVERY:
+            self._manager.save()
+            self._saved = time.monotonic()
+            values = ", ".join(f"{key} {value:.4g}" for key, value in logs.items())
+            print(f"{self._name}: step {step:,} of {self._steps:,}, {values}", flush=True)
+        return True
+
+    def done(self) -> float:
+        """Save a last time; the seconds since the start of this call."""
+        self._manager.save()
+        return time.monotonic() - self._started
