@@ -101,3 +101,4 @@ function wipe() {
 }
 clear.addEventListener("click", wipe);
 show();
+this.remove(); // it has done its work

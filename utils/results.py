@@ -134,11 +134,17 @@ def rows(records: list[Record]) -> list[list[str]]:
     for record in records:
         key = f"{record.metric} ({record.profile})"
         row = lines.setdefault(key, [key, "–", "–", "–", record.reference, record.data])
-        half = (record.high - record.low) / 2
-        digits = 2 if half else 0
-        value = f"{record.value:.{digits}f}" + (f" ± {half:.2f}" if half else "")
-        row[1 + runtime.FRAMEWORKS.index(record.framework)] = value
+        row[1 + runtime.FRAMEWORKS.index(record.framework)] = _cell(record)
     return list(lines.values())
+
+
+def _cell(record: Record) -> str:
+    """A value and its uncertainty, which is given to two digits."""
+    half = (record.high - record.low) / 2
+    if not half:
+        return f"{record.value:.4g}"
+    digits = max(0, 1 - math.floor(math.log10(half)))
+    return f"{record.value:.{digits}f} ± {half:.{digits}f}"
 
 
 def markdown(notebook: str | None = None, folder: Path = FOLDER) -> str:
