@@ -205,9 +205,9 @@ print(f"the mean image for all:     {cross_entropy(x_test, mean_image).mean():.4
 # %% tags=["export"]
 PIXELS, LOSSES = 784, ("cross-entropy", "squared error")
 WIDTHS = {"dense": (), "deep": (256, 128), "conv": (16, 32)}  # hidden units or channels
-QUICK = {"kind": "conv", "latents": 32, "loss": "cross-entropy", "erase": 0.0}
-QUICK |= {"learning_rate": 2e-3, "batch_size": 128, "steps": 250}
-FULL = {**QUICK, "steps": 20 * 468}  # 20 epochs
+QUICK = {"kind": "deep", "latents": 32, "loss": "cross-entropy", "erase": 0.0}
+QUICK |= {"learning_rate": 2e-3, "batch_size": 128, "steps": 800}
+FULL = {**QUICK, "kind": "conv", "steps": 20 * 468}  # 20 epochs
 
 Way = collections.namedtuple("Way", "build train encode decode")
 ways = {}  # framework -> its four functions, filled by the sections
@@ -227,7 +227,7 @@ def index_batches(n, settings):
 
 
 def rebuild(way, model, x):
-    """Reconstructions (N, 784), 0 to 1, of images (N, 784), a thousand at a time."""
+    """Reconstructions (N, 784) of images (N, 784), a thousand at a time."""
     parts = (x[start : start + 1000] for start in range(0, len(x), 1000))
     return np.concatenate([way.decode(model, way.encode(model, part)) for part in parts])
 
@@ -363,9 +363,9 @@ def encode_torch(model, x):
 
 @torch.no_grad()
 def decode_torch(model, z):
-    """Pixels (N, 784), 0 to 1, of codes (N, latents)."""
+    """Pixels (N, 784) of codes (N, latents)."""
     out = model.decoder(torch.as_tensor(z))
-    return (out.sigmoid() if model.loss == "cross-entropy" else out.clamp(0, 1)).cpu().numpy()
+    return (out.sigmoid() if model.loss == "cross-entropy" else out).cpu().numpy()
 
 
 ways["torch"] = Way(TorchAutoencoder, train_torch, encode_torch, decode_torch)
@@ -611,10 +611,9 @@ def encode_tf(model, x):
 
 
 def decode_tf(model, z):
-    """Pixels (N, 784), 0 to 1, of codes (N, latents)."""
+    """Pixels (N, 784) of codes (N, latents)."""
     out = model.decoder(tf.constant(z))
-    out = tf.sigmoid(out) if model.loss == "cross-entropy" else tf.clip_by_value(out, 0, 1)
-    return out.numpy()
+    return (tf.sigmoid(out) if model.loss == "cross-entropy" else out).numpy()
 
 
 ways["tensorflow"] = Way(TFAutoencoder, train_tf, encode_tf, decode_tf)
@@ -722,10 +721,9 @@ def encode_keras(model, x):
 
 
 def decode_keras(model, z):
-    """Pixels (N, 784), 0 to 1, of codes (N, latents)."""
+    """Pixels (N, 784) of codes (N, latents)."""
     out = model.decoder(ops.convert_to_tensor(z))
-    logits = model.objective == "cross-entropy"
-    return parity.to_numpy(ops.sigmoid(out) if logits else ops.clip(out, 0, 1))
+    return parity.to_numpy(ops.sigmoid(out) if model.objective == "cross-entropy" else out)
 
 
 ways["keras"] = Way(KerasAutoencoder, train_keras, encode_keras, decode_keras)
@@ -1021,20 +1019,21 @@ Explorer(
         Slider("z2", 0.5, 0.0, 1.0, step=0.01, help="bottom to top"),
     ],
     title="Holes in the code space",
-    alt="left, codes of ten classes in uneven, partly overlapping streaks with empty space between; "
-    "middle, the plane decoded, with many tiles that are no digit; right, the digit at the cross",
+    alt="left, codes: a crowd of overlapping classes, streaks that leave it, and empty space; middle, "
+    "the plane decoded, where digits blend into one another; right, the picture at the cross",
 ).show()
 
 # %% [markdown]
-# Thirty-two numbers are no better. Below, codes drawn from a normal distribution with the mean
-# and the covariance of the real codes, as one might try: most of the images are no digits,
-# because the real codes fill only a thin part of that ellipsoid.
+# Thirty-two numbers do not help. Below, codes drawn from a normal distribution with the mean and
+# the covariance of the real codes, as one might try. Count how many of the images you can name:
+# the real codes fill only a part of that ellipsoid, and the decoder was never asked about the
+# rest.
 
 # %%
 real = way.encode(conv, x_test)
 rng = np.random.default_rng(SEED)
 drawn = rng.multivariate_normal(real.mean(axis=0), np.cov(real.T), 32).astype("float32")
-alt = "32 images decoded from random codes: strokes and scraps, few of them digits"
+alt = "32 images decoded from random codes: some could pass for digits, many are knots of strokes"
 plots.show(plots.grid(way.decode(conv, drawn).reshape(-1, 28, 28), columns=16, scale=2), alt=alt)
 
 # %% [markdown] slideshow={"slide_type": "slide"}
@@ -1043,12 +1042,11 @@ plots.show(plots.grid(way.decode(conv, drawn).reshape(-1, 28, 28), columns=16, s
 # ### A linear autoencoder and PCA
 #
 # A `dense` network with the squared error has no nonlinearity at all. We train one with a code of
-# eight, and put scikit-learn's PCA with eight components beside it. **First commit to a
-# prediction.**
+# six, and put scikit-learn's PCA with six components beside it. **First commit to a prediction.**
 
 # %%
 exercises.predict(
-    "Linear autoencoder and PCA, eight numbers each: what will agree?",
+    "Linear autoencoder and PCA, six numbers each: what will agree?",
     [
         "the errors, but not the codes",
         "the codes, but not the errors",
@@ -1061,26 +1059,27 @@ exercises.predict(
 # %%
 from sklearn.decomposition import PCA
 
-linear = {"kind": "dense", "loss": "squared error", "latents": 8}
-chosen = settings_of(controls, name, SEED, **linear, learning_rate=1e-2, batch_size=512, steps=1000)
+linear = {"kind": "dense", "loss": "squared error", "latents": 6}
+chosen = settings_of(controls, name, SEED, **linear, learning_rate=1e-2, batch_size=256, steps=1000)
 model = way.train(x_train, chosen, lambda *_: True)
 grey = (x_train / np.float32(255)).astype("float32")
-pca = PCA(8, svd_solver="covariance_eigh").fit(grey)
-scores = pca.transform(grey[:2000])  # 2000×8
+pca = PCA(6, svd_solver="covariance_eigh").fit(grey)
+scores = pca.transform(grey[:2000])  # up to 2000×6
 least = squared_error(grey, pca.inverse_transform(pca.transform(grey))).mean()
 found = squared_error(grey, rebuild(way, model, grey)).mean()
-between = np.corrcoef(scores.T, way.encode(model, grey[:2000]).T)[:8, 8:]
+between = np.corrcoef(scores.T, way.encode(model, grey[:2000]).T)[:6, 6:]
 print(f"squared error, training images: PCA {least:.5f}, linear autoencoder {found:.5f}")
 print(f"excess over PCA: {found / least - 1:.1e} of the error")
 print(f"largest correlation of each code with a component: {np.abs(between).max(axis=0).round(2)}")
 exercises.reveal("linear", "the errors, but not the codes")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# **Explain.** For any invertible 8×8 matrix $A$, the code $Az$ with the decoder $g \circ A^{-1}$
+# **Explain.** For any invertible 6×6 matrix $A$, the code $Az$ with the decoder $g \circ A^{-1}$
 # rebuilds exactly as well, so nothing makes the network choose PCA's axes or their order. What is
-# fixed is the subspace. And gradient descent does arrive: this landscape has saddles but no bad
-# minima. (Our decoded pixels are clipped to 0…1 before the comparison, PCA's are not; the next
-# line of the table in part 10 says what depth adds.)
+# fixed is the subspace. And gradient descent arrives: this landscape has saddles but no bad
+# minima. How *soon* it arrives depends on the gap between the sixth eigenvalue of the images'
+# covariance and the seventh; where two are nearly equal, neither direction is much better. What
+# depth adds to the linear network's quality, part 10 measures.
 #
 # ### Anomalies, and how the method fails
 #
@@ -1116,9 +1115,9 @@ exercises.reveal("anomaly", f"the {min(aurocs, key=aurocs.get)}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # **Explain.** The error measures how *complicated* an image is as much as how *strange*. A 1 is
-# one stroke with few grey pixels: even a network that never saw it rebuilds it with less error
-# than the average digit it knows, so ranking by error calls the stranger the most normal of all.
-# An AUROC far below 0.5 is worse than a coin. A complicated stranger stands out. Remedies:
+# one stroke with little ink: even a network that never saw it rebuilds it with less error than
+# most digits it knows, so ranking by error calls the stranger especially normal. On MNIST its
+# AUROC is worse than a coin's. A complicated stranger stands out. Remedies:
 # compare with a baseline (the error of the mean image, or of PCA), learn the distribution of
 # codes, or score with a model that has a likelihood, and then check that too (Nalisnick et al.,
 # [2019](https://arxiv.org/abs/1810.09136), found the same failure in deep likelihood models).

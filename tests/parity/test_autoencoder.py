@@ -116,7 +116,7 @@ def test_stopping_leaves_a_usable_model(lesson, images, framework):
     model = way.train(images, settings(lesson, framework, steps=200, latents=5), report)
     assert seen == [10, 20, 30]
     pixels = way.decode(model, np.zeros((1, 5), "float32"))
-    assert pixels.shape == (1, 784) and 0 <= pixels.min() and pixels.max() <= 1
+    assert pixels.shape == (1, 784) and 0 < pixels.min() and pixels.max() < 1
 
 
 @pytest.mark.parametrize("framework", runtime.FRAMEWORKS)
@@ -142,7 +142,9 @@ def test_the_rate_falls_along_half_a_cosine(lesson, framework):
 @pytest.mark.parametrize("framework", runtime.FRAMEWORKS)
 def test_a_linear_autoencoder_is_pca(lesson, images, framework):
     runtime.seed_everything(0)
-    excess = recipe.linear_excess(lesson[framework], framework, images)
+    # These few images have a clear gap after the third eigenvalue of their covariance.
+    few = {"latents": 3, "learning_rate": 4e-2, "batch_size": 128, "steps": 1200}
+    excess = recipe.linear_excess(lesson[framework], framework, images, **few)
     assert -1e-6 < excess < 1e-3, "no linear code can beat PCA, and this one comes close"
 
 
