@@ -870,7 +870,7 @@ panel.show()
 
 # %%
 name, *_ = ways  # the first of your frameworks
-chosen = settings_of(controls, name, SEED, kind="deep", steps=200)
+chosen = settings_of(controls, name, SEED, latents=2, steps=200)
 model = run(trainers[name], chosen, "Autoencoder", every=100)
 
 # %% [markdown] slideshow={"slide_type": "slide"}
