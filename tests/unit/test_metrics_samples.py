@@ -88,6 +88,22 @@ def test_a_covariance_needs_more_samples_than_features(n):
             metrics.frechet_distance(*pair)
 
 
+def test_the_floor_draws_as_many_of_each_at_random():
+    # Sorted as a data set may be: the first rows are of one kind, and all rows are of one kind
+    train, test = (np.sort(gaussian(2000, 2, s), axis=0) for s in (0, 1))
+    floor = metrics.frechet_floor(train, test, 500)
+    assert floor < 0.1 < metrics.frechet_distance(train[:500], test)
+    assert floor == metrics.frechet_floor(train, test, 500)
+    assert floor != metrics.frechet_floor(train, test, 500, seed=1)
+    # All of a side are taken, each once
+    whole = metrics.frechet_distance(train, test)
+    assert metrics.frechet_floor(train, test) == pytest.approx(whole)
+    assert metrics.frechet_floor(train, test[:1500]) != pytest.approx(whole)
+    for count in (0, 2001):
+        with pytest.raises(CourseError, match=f"draw 1 to 2000, not {count}"):
+            metrics.frechet_floor(train, test, count)
+
+
 # Kernel distance
 
 
@@ -267,7 +283,6 @@ def test_sigma_is_the_likeliest_of_those_tried():
 
 def test_a_better_generator_is_likelier_and_so_is_a_worse_one_that_clusters():
     """What Theis et al. (2016) warn of: the data's own samples are not the best ones."""
-    rng = np.random.default_rng(0)
     x = gaussian(500, 36)
     own = gaussian(200, 36, 1)
     shrunk = own * 0.5  # nearer to the middle than data ever are
@@ -278,7 +293,6 @@ def test_a_better_generator_is_likelier_and_so_is_a_worse_one_that_clusters():
     }
     true = scipy.stats.norm.logpdf(x).sum(axis=1).mean()
     assert best["shrunk"] > best["own"] > best["shifted"] and best["own"] < true - 3
-    del rng
 
 
 @pytest.mark.parametrize("sigma", [0, -1, math.nan, math.inf])
