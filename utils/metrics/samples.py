@@ -7,18 +7,19 @@ call the metric with training and test features). Draw the real images at random
 MNIST's test set come from different groups of writers, and their Fréchet distance is 28.6 by the
 judge's features, where 5,000 random test images are 2.3 from 5,000 random training images.
 
-==================  ======  ========  ==========================================================
-metric              better  if equal  what it is blind to
-==================  ======  ========  ==========================================================
-`frechet_distance`  lower   0         all but mean and covariance; too large for few samples
-`kernel_distance`   lower   0         little, but it is noisy; right on average for few
-precision, density  higher  1         modes that are missing
-recall, coverage    higher  1         bad samples, as long as there are good ones too
-`parzen`            higher  –         most of what matters: see the warning there
-==================  ======  ========  ==========================================================
+==================  ======  =======  =========================================================
+metric              better  at best  what it is blind to
+==================  ======  =======  =========================================================
+`frechet_distance`  lower   0        all but mean and covariance; too large for few samples
+`kernel_distance`   lower   0        little, but it is noisy; right on average for few samples
+precision           higher  below 1  modes that are missing; what an outlier's ball lets in
+density             higher  1        modes that are missing
+recall              higher  below 1  bad samples, as long as there are good ones too
+coverage            higher  below 1  the same; it is best at `expected_coverage`
+`parzen`            higher  –        most of what matters: see the warning there
+==================  ======  =======  =========================================================
 
-"If equal" is what samples from the data's own distribution tend to, given enough of them. Coverage
-tends to `expected_coverage`, a little below 1; precision and recall stay well below 1.
+"At best" is what samples from the data's own distribution tend to, given enough of them.
 """
 
 import math
