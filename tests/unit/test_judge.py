@@ -73,6 +73,14 @@ def test_probabilities_are_some_and_the_prediction_is_the_likeliest(digits):
     assert np.issubdtype(judge.load().predict(x).dtype, np.integer)
 
 
+def test_the_surest_of_judges_does_not_overflow(digits):
+    weights = judge.load().weights
+    sure = judge.Judge(weights | {"logits.kernel": 1000 * weights["logits.kernel"]}, {})
+    p = sure.probabilities(digits.x_test[:50])
+    np.testing.assert_allclose(p.max(axis=1), 1)
+    np.testing.assert_allclose(p.sum(axis=1), 1)
+
+
 def test_the_judge_reads_handwriting_it_has_never_seen(digits):
     assert (judge.load().predict(digits.x_test) == digits.y_test).mean() > 0.9
 
