@@ -8,23 +8,10 @@ import tempfile
 import threading
 from pathlib import Path
 
-import data_course
 import pytest
 from data_course import ARRAYS, FILES, FIRST, assert_cached, assert_real, fill, use
 
 from utils.data import digits, ladder, mnist
-
-
-@pytest.fixture
-def server():
-    with data_course.serving() as server:
-        yield server
-
-
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    return data_course.fresh_course(tmp_path, monkeypatch)
-
 
 BROKEN = [FILES[FIRST][:1000], b"", bytes(len(FILES[FIRST])), b"<html>"]
 

@@ -4,7 +4,6 @@ import gzip
 import tracemalloc
 from pathlib import Path
 
-import data_course
 import pytest
 from data_course import FILES, FIRST, assert_cached, assert_real, fill, use
 
@@ -12,18 +11,6 @@ from utils import CourseError
 from utils.data import __main__ as command
 from utils.data import ladder, mnist
 from utils.data.idx import BadBytesError
-
-
-@pytest.fixture
-def server():
-    with data_course.serving() as server:
-        yield server
-
-
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    return data_course.fresh_course(tmp_path, monkeypatch)
-
 
 # The first rung: COURSE_DATA
 

@@ -4,22 +4,10 @@ import socket
 import threading
 import time
 
-import data_course
 import pytest
 from data_course import FIRST, assert_cached, assert_real, fill, use
 
 from utils.data import mirrors, mnist
-
-
-@pytest.fixture
-def server():
-    with data_course.serving() as server:
-        yield server
-
-
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    return data_course.fresh_course(tmp_path, monkeypatch)
 
 
 def test_a_download_fills_the_cache_once(cache, monkeypatch, server, capsys):

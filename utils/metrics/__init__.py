@@ -8,12 +8,34 @@ from utils.metrics.likelihood import (
     log_mean_exp,
     mean_and_error,
 )
+from utils.metrics.samples import (
+    DensityCoverage,
+    PrecisionRecall,
+    density_coverage,
+    expected_coverage,
+    frechet_distance,
+    frechet_floor,
+    kernel_distance,
+    parzen,
+    parzen_sigma,
+    precision_recall,
+)
 
 __all__ = [
+    "DensityCoverage",
     "Estimate",
+    "PrecisionRecall",
     "active_units",
+    "density_coverage",
+    "expected_coverage",
+    "frechet_distance",
+    "frechet_floor",
     "importance_bounds",
+    "kernel_distance",
     "kl_per_unit",
     "log_mean_exp",
     "mean_and_error",
+    "parzen",
+    "parzen_sigma",
+    "precision_recall",
 ]
