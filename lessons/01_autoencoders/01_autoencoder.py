@@ -1071,7 +1071,14 @@ between = np.corrcoef(scores.T, way.encode(model, grey[:2000]).T)[:6, 6:]
 print(f"squared error, training images: PCA {least:.5f}, linear autoencoder {found:.5f}")
 print(f"excess over PCA: {found / least - 1:.1e} of the error")
 print(f"largest correlation of each code with a component: {np.abs(between).max(axis=0).round(2)}")
-exercises.reveal("linear", "the errors, but not the codes")
+same_error, same_codes = found / least < 1.01, np.abs(between).max(axis=0).min() > 0.99
+outcome = {
+    (True, False): "the errors, but not the codes",
+    (False, True): "the codes, but not the errors",
+    (True, True): "both: they are the same method",
+    (False, False): "neither: gradient descent stops in a local minimum",
+}[same_error, bool(same_codes)]
+exercises.reveal("linear", outcome)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # **Explain.** For any invertible 6×6 matrix $A$, the code $Az$ with the decoder $g \circ A^{-1}$

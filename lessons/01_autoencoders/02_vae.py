@@ -1004,6 +1004,29 @@ alt = (
 )
 plots.show(fig, alt=alt)
 
+# %% [markdown]
+# Better and worse, in numbers: the Fréchet distance between real images and 500 samples, in the
+# feature space of the course's own classifier (`utils.judge`). Lower is better.
+
+# %%
+from utils import judge
+
+features = judge.load().features
+real = features(digits.x_test[:500])
+z = np.random.default_rng(SEED).standard_normal((500, 50), dtype="float32")
+distance = {
+    beta: metrics.frechet_distance(real, features(way.decode(model, z).reshape(-1, 28, 28)))
+    for beta, model in runs.items()
+}
+print("   ".join(f"β = {beta:g}: distance {value:.0f}" for beta, value in distance.items()))
+words = {True: "better", False: "worse"}
+reconstructions = words[lines[0][1] < lines[1][1]]
+samples = words[distance[1 / 50] < distance[1]]
+exercises.reveal("small beta", f"reconstructions get {reconstructions}, samples get {samples}")
+active = int(lines[2][4])
+outcome = {0: "none, or almost none", 1: "about half", 2: "all 50"}[round(active / 25)]
+exercises.reveal("large beta", outcome)
+
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # **Explain.** *Small β.* Information is nearly free, so the encoder buys a lot of it: sharp
 # reconstructions, but the codes leave the prior. A draw from the prior then lands where the

@@ -14,13 +14,19 @@ PATIENCE = 30.0
 
 _CELLS = "window.jupyterapp.shell.currentWidget.content.model.cells"
 _KERNEL = "window.jupyterapp.shell.currentWidget.sessionContext.session.kernel"
-# Some cell has run, is running or waits for its turn.
+# The kernel has taken up work: an asterisk alone says only that the page has asked for it.
 _BEGUN = (
-    f"() => [...Array({_CELLS}.length).keys()].some(i => {_CELLS}.get(i).executionCount)"
-    " || [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')]"
-    ".some(e => e.textContent.includes('*'))"
+    f"() => {_KERNEL}.status === 'busy' ||"
+    f" [...Array({_CELLS}.length).keys()].some(i => {_CELLS}.get(i).executionCount)"
 )
-_TO_THE_FRONT = "() => { const s = window.jupyterapp.shell; s.activateById(s.currentWidget.id); }"
+_READY = (
+    f"() => {{ try {{ return {_KERNEL}.status === 'idle' || {_KERNEL}.status === 'busy' }}"
+    " catch (e) { return false } }"
+)
+# A kernel that has not answered after so many seconds never will: now and then one hangs as it
+# starts. A reader restarts it, and so do we.
+_START = 40.0
+_TRIES = 3
 
 
 class Lab:
@@ -87,11 +93,25 @@ class Notebook:
         self._until_ready()
 
     def _until_ready(self) -> None:
-        self.page.wait_for_function(
-            f"() => {{ try {{ return {_KERNEL}.status === 'idle' || {_KERNEL}.status === 'busy' }}"
-            " catch (e) { return false } }",
-            timeout=90_000,
-        )
+        for _ in range(_TRIES - 1):
+            if self._soon(_READY):
+                return
+            self._another_kernel()
+        self.page.wait_for_function(_READY, timeout=90_000)
+
+    def _soon(self, condition: str) -> bool:
+        """Whether `condition` holds within the time that a kernel takes to start."""
+        deadline = time.monotonic() + _START
+        while time.monotonic() < deadline:
+            if self.page.evaluate(condition):
+                return True
+            time.sleep(0.1)
+        return False
+
+    def _another_kernel(self) -> None:
+        print("The kernel does not answer: the page gets another one.")
+        self._lab.forget_kernels()
+        self.page.reload()
 
     def command(self, name: str) -> None:
         """Execute a command of JupyterLab without waiting for its end."""
@@ -99,21 +119,14 @@ class Notebook:
 
     def run_all(self, timeout: float = 180) -> None:
         """Run every cell and wait until all have run."""
-        self.command("notebook:run-all-cells")
-        self._until_begun("notebook:run-all-cells")
+        for _ in range(_TRIES):
+            self.command("notebook:run-all-cells")
+            if self._soon(_BEGUN):
+                break
+            self._another_kernel()
+            self._until_ready()
         self.until_idle(timeout)
         self.settle()
-
-    def _until_begun(self, command: str, tries: int = 3) -> None:
-        """Give the command again if nothing runs: a page that still loads may drop it."""
-        for _ in range(tries):
-            deadline = time.monotonic() + 15
-            while time.monotonic() < deadline:
-                if self.page.evaluate(_BEGUN):
-                    return
-                time.sleep(0.1)
-            self.page.evaluate(_TO_THE_FRONT)
-            self.command(command)
 
     def settle(self) -> None:
         """Wait until widgets have stopped moving: a click on its way would miss its button."""
