@@ -977,7 +977,7 @@ exercises.predict(
 runs, lines = {}, []
 eps = np.random.default_rng(0).standard_normal((50, 100, 50), dtype="float32")
 for beta in (1 / 50, 1, 50):
-    chosen = settings_of(controls, name, SEED, beta=beta, steps=400)
+    chosen = settings_of(controls, name, SEED, beta=beta, steps=1000)
     model = runs[beta] = way.train(x_train, chosen, lambda *_: True)
     mean, log_var = way.encode(model, x_test[:100])
     kl = metrics.kl_per_unit(mean, log_var).sum()
