@@ -1,7 +1,8 @@
 """The small shared package of *Deep learning, three ways*: everything that is not a model.
 
 The models live in the notebooks. Here stand data, widgets, metrics and the tools that compare
-frameworks. Importing this package imports no framework, and its borders speak NumPy.
+frameworks. Importing this package imports no framework, and its borders speak NumPy. Only the
+modules called ``tf_*`` need TensorFlow: they hold the layers that its sections are built from.
 """
 
 COURSE_ID = "deep-learning-three-ways"
