@@ -157,7 +157,7 @@ def test_erasing_reaches_the_training(lesson, images, framework):
     errors = {}
     for erase in (0.0, 0.5):
         runtime.seed_everything(0)
-        chosen = settings(lesson, framework, kind="deep", steps=300, erase=erase)
+        chosen = settings(lesson, framework, kind="deep", steps=800, erase=erase)
         model = way.train(images, chosen, lambda *_: True)
         rebuilt = way.decode(model, way.encode(model, seen))
         errors[erase] = lesson[framework].squared_error(x, rebuilt).mean()
