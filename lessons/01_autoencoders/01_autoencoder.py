@@ -991,6 +991,7 @@ plane = way.decode(flat, np.stack([z1.ravel(), z2.ravel()], axis=1).astype("floa
 plane = plots.grid(plane.reshape(-1, 28, 28), columns=side, pad=0)  # 448×448
 
 
+# %%
 def hole(z1, z2):
     """The codes of test digits, the plane decoded, and the digit at the chosen point."""
     fig, (left, middle, right) = plots.figure(columns=3, width=9, height=3)

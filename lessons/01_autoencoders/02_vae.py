@@ -1012,8 +1012,9 @@ plots.show(fig, alt=alt)
 from utils import judge
 
 features = judge.load().features
-real = features(digits.x_test[:500])
-z = np.random.default_rng(SEED).standard_normal((500, 50), dtype="float32")
+rng = np.random.default_rng(SEED)
+some = rng.permutation(len(digits.x_test))[:500]  # at random: MNIST's first are the neatest
+real, z = features(digits.x_test[some]), rng.standard_normal((500, 50), dtype="float32")
 distance = {
     beta: metrics.frechet_distance(real, features(way.decode(model, z).reshape(-1, 28, 28)))
     for beta, model in runs.items()
