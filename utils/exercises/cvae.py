@@ -219,5 +219,8 @@ where_from = ChoiceExercise(
         "c": "this model's prior is learned: the decoder has never met codes from N(0, I).",
         "d": "that x holds the answer. It measures a likelihood, but it completes nothing.",
     },
-    hints=["Which of the three networks need not see the answer, and still speaks of z?"],
+    hints=[
+        "At test time there is a condition, and no answer.",
+        "Which of the three networks need not see the answer, and still speaks of z?",
+    ],
 )

@@ -24,7 +24,7 @@ WHAT = {
 }
 MODELS = {
     # name of the checkpoint -> the lesson's model, steps of 128 images
-    "03_cvae_baseline": ("baseline", 60_000),
+    "03_cvae_baseline": ("baseline", 20_000),
     "03_cvae_label": ("label", 40_000),
     "03_cvae": ("quadrants", 90_000),
 }
