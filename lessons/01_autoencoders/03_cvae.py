@@ -1321,13 +1321,13 @@ questions.where_from.check(...)  # a letter
 # | a deterministic network | one answer is right, or the mean is what you need |
 # | a VAE | there is nothing to condition on, or you want to find structure without labels |
 # | an autoregressive or diffusion model | sharpness counts more than fast draws and a code |
-# | [a conditional GAN](../../README.md#chapter-map) | only the look of the answers counts |
+# | a conditional GAN | only the look of the answers counts |
 #
 # **Further reading.** Sohn, Lee and Yan
 # ([2015](https://papers.nips.cc/paper/5775-learning-structured-output-representation-using-deep-conditional-generative-models));
 # Kingma, Rezende, Mohamed and Welling ([2014](https://arxiv.org/abs/1406.5298)), where a label
 # and a style explain a digit, and most labels are missing; Doersch's
-# [tutorial](https://arxiv.org/abs/1606.05908), which ends with the CVAE.
+# [tutorial](https://arxiv.org/abs/1606.05908), which goes from the VAE to the CVAE in small steps.
 
 # %% [markdown] slideshow={"slide_type": "skip"} tags=["navigation"]
 # - **Previous:** [Variational autoencoders](02_vae.ipynb) ([in Colab](https://colab.research.google.com/github/deep-learning-three-ways/deep-learning-three-ways/blob/main/chapters/01_autoencoders/02_vae.ipynb))
