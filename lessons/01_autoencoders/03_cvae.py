@@ -1229,7 +1229,8 @@ from utils import results
 results.show("03_cvae")
 
 # %% [markdown]
-# `−log p(x|c), IS 100` is our estimate: pixels are binarised, seen ones as well.
+# *Conditional NLL, IS 100* is our estimate of $-\log p(x \mid c)$; pixels are binarised, the seen
+# ones as well.
 # **Is the reference comparable?** Pyro's [code](https://github.com/pyro-ppl/pyro/tree/dev/examples/cvae)
 # says more than its tutorial. What the table there calls *Monte Carlo* is the −ELBO, with codes
 # from the recognition network; pixels stay grey, seen and hidden; the weights kept are those with
@@ -1242,7 +1243,7 @@ results.show("03_cvae")
 #
 # For labels there is a check. Bayes' rule says $-\log p(x \mid y) = -\log p(x) - \log 10 + (-\log
 # p(y \mid x))$ where digits are equally frequent: knowing the label can save **at most 2.30
-# nats** against a VAE of the same quality.
+# nats** against a VAE of the same quality. (Ours was trained for 85 epochs, 02_vae's for 1,277.)
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## 11. Exercises

@@ -77,10 +77,10 @@ def test_a_measurement_has_every_task(monkeypatch):
     values = {record.metric: record.value for record in records}
     assert len(values) == len(records) == 11
     for words in ("1 quadrant", "2 quadrants", "3 quadrants"):
-        assert values[f"−log p(x|c), IS 10, {words} seen, nats"] > 15
+        assert values[f"conditional NLL, IS 10, {words} seen, nats"] > 15
         assert values[f"as Pyro does: no code, {words} seen, nats"] > 15
         assert values[f"as Pyro does: −ELBO, {words} seen, nats"] > 15
-    assert 50 < values["−log p(x|y), IS 10, label known, nats"] < 150
+    assert 50 < values["conditional NLL, IS 10, label known, nats"] < 150
     assert values["samples that the judge reads as their label, %"] > 80
     assert {record.better for record in records[:-1]} == {"lower"}
     assert records[-1].better == "higher" and records[-1].low <= records[-1].high

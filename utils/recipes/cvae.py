@@ -187,7 +187,7 @@ def measure(framework: str, images: int | None = None) -> list[dict[str, Any]]:
     for task, words in enumerate(("1 quadrant", "2 quadrants", "3 quadrants")):
         pyro = f"{PYRO[task]} (Pyro's tutorial: grey pixels, −ELBO)"
         costs = bounds(way, models["quadrants"], x, of_task(lesson, x, task), (DRAWS,))
-        metric = f"−log p(x|c), IS {DRAWS}, {words} seen, nats"
+        metric = f"conditional NLL, IS {DRAWS}, {words} seen, nats"
         add(metric, -costs[DRAWS], "quadrants", pyro, "binarised")
         g = (grey / 255).astype("float32")
         costs = bounds(way, models["quadrants"], g, of_task(lesson, g, task), (1, 10))
@@ -199,7 +199,7 @@ def measure(framework: str, images: int | None = None) -> list[dict[str, Any]]:
             metric, -costs[1], "baseline", f"{PYRO_NN[task]} (Pyro's tutorial: grey pixels)", "grey"
         )
     costs = bounds(way, models["label"], x, of_labels(y), (DRAWS,))
-    metric = f"−log p(x|y), IS {DRAWS}, label known, nats"
+    metric = f"conditional NLL, IS {DRAWS}, label known, nats"
     add(metric, -costs[DRAWS], "label", "86.53, without the label (02_vae, k = 5,000)", "binarised")
     return [*found, {**found[-1], **_obedience(lesson, way, models["label"], images)}]
 
