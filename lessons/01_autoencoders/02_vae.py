@@ -1160,5 +1160,6 @@ questions.other_data.check(my_digits)
 # ([2019](https://arxiv.org/abs/1911.02469)) on why collapse is not only the bound's fault.
 
 # %% [markdown] slideshow={"slide_type": "skip"} tags=["navigation"]
+# - **Next:** [Conditional VAEs](03_cvae.ipynb) ([in Colab](https://colab.research.google.com/github/deep-learning-three-ways/deep-learning-three-ways/blob/main/chapters/01_autoencoders/03_cvae.ipynb))
 # - **Previous:** [Autoencoders](01_autoencoder.ipynb) ([in Colab](https://colab.research.google.com/github/deep-learning-three-ways/deep-learning-three-ways/blob/main/chapters/01_autoencoders/01_autoencoder.ipynb))
 # - **All chapters:** [the chapter map](../../README.md#chapter-map) ([on GitHub](https://github.com/deep-learning-three-ways/deep-learning-three-ways#chapter-map))
