@@ -161,7 +161,9 @@ def markdown(notebook: str | None = None, folder: Path = FOLDER) -> str:
         start = [] if notebook else [name]
         lines += ["| " + " | ".join([*start, *row]) + " |" for row in rows(records)]
         first = records[0]
-        note = f"± is {first.spread}; model: {first.trained}; {first.device}."
+        models = list(dict.fromkeys(record.trained for record in records))
+        word = "model" if len(models) == 1 else "models"
+        note = f"± is {first.spread}; {word}: {'; '.join(models)}; {first.device}."
         notes.append(note if notebook else f"{name}: {note}")
     return "\n".join([*lines, "", *notes])
 
