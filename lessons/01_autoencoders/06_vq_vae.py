@@ -1,0 +1,1305 @@
+# ---
+# jupyter:
+#   course:
+#     title: "VQ-VAE: a dictionary of codes"
+#     summary: "Discrete codes: a codebook that learns beside the network, how it dies, and a prior that makes it generate."
+#     minutes: {cpu: 50, gpu: 45}
+#     prerequisites:
+#       - "the variational autoencoder and its bound (chapter 02_vae)"
+#       - "convolutions, and cross-entropy as a price in nats"
+#     objectives:
+#       - "send a gradient straight through an argmin, and say which term trains which weights"
+#       - "write the codebook loss, the commitment loss and the moving-average codebook in PyTorch, TensorFlow and Keras"
+#       - "measure a codebook by its live codes and its perplexity, kill it, and revive it"
+#       - "build masked convolutions whose masks are neither trained nor stored, and sample with them"
+#       - "turn reconstruction and prior into bits per dimension, and compare them honestly with a VAE's"
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown] slideshow={"slide_type": "slide"} tags=["header"]
+# # VQ-VAE: a dictionary of codes
+#
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/deep-learning-three-ways/deep-learning-three-ways/blob/main/chapters/01_autoencoders/06_vq_vae.ipynb)
+# [![Open in Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/deep-learning-three-ways/deep-learning-three-ways/main?urlpath=lab/tree/chapters/01_autoencoders/06_vq_vae.ipynb)
+#
+# Discrete codes: a codebook that learns beside the network, how it dies, and a prior that makes it generate.
+#
+# **Time:** about 50 minutes on a CPU, 45 on a GPU.
+#
+# **Before you start:** the variational autoencoder and its bound (chapter 02_vae); convolutions, and cross-entropy as a price in nats.
+#
+# **What you will be able to do:**
+#
+# - send a gradient straight through an argmin, and say which term trains which weights
+# - write the codebook loss, the commitment loss and the moving-average codebook in PyTorch, TensorFlow and Keras
+# - measure a codebook by its live codes and its perplexity, kill it, and revive it
+# - build masked convolutions whose masks are neither trained nor stored, and sample with them
+# - turn reconstruction and prior into bits per dimension, and compare them honestly with a VAE's
+
+# %% cellView="form" jupyter={"source_hidden": true} slideshow={"slide_type": "skip"} tags=["setup"]
+# @title Set-up: find the course's own code (on Colab and Kaggle it is fetched first)
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+REPOSITORY = "https://github.com/deep-learning-three-ways/deep-learning-three-ways"
+
+
+def find_course():
+    """The folder of the course: this one, one above it or, on a hosted machine, a fresh clone."""
+    clone = Path.cwd() / REPOSITORY.rsplit("/", 1)[-1]
+    for folder in (Path.cwd(), *Path.cwd().parents, clone):
+        if (folder / "utils" / "lessons" / "course.toml").is_file():
+            return folder
+    if "google.colab" not in sys.modules and "KAGGLE_KERNEL_RUN_TYPE" not in os.environ:
+        raise FileNotFoundError(
+            f"The course is not around this notebook: clone {REPOSITORY} and open it from there."
+        )
+    print(f"Fetching the course from {REPOSITORY}")
+    command = ["git", "clone", "--quiet", "--depth", "1", "--branch", "main", REPOSITORY]
+    git = subprocess.run([*command, str(clone)], capture_output=True, text=True)
+    if git.returncode != 0:
+        raise ConnectionError(
+            f"The course could not be fetched: see that the internet is switched on for this "
+            f"notebook, then run this cell again. Git says: {git.stderr.strip()}"
+        )
+    return clone
+
+
+course = find_course()
+# Another package of the name "utils" must not stand in the way of the course's own.
+loaded = getattr(sys.modules.get("utils"), "__file__", None)
+if loaded is None or Path(loaded).resolve().parents[1] != course.resolve():
+    for name in [name for name in sys.modules if name.split(".")[0] == "utils"]:
+        del sys.modules[name]
+if sys.path[0] != str(course):
+    sys.path.insert(0, str(course))
+
+# %% tags=["parameters"]
+PROFILE = "quick"  # @param ["quick", "full"]
+FRAMEWORKS = ["torch", "tensorflow", "keras"]  # @param {type:"raw"}
+SEED = 0  # @param {type:"integer"}
+DEVICE = "auto"  # @param ["auto", "cpu", "gpu"]
+KERAS_BACKEND = "tensorflow"  # @param ["tensorflow", "torch"]
+
+# %% tags=["export"]
+import collections
+import functools
+import itertools
+import math
+
+import numpy as np
+
+from utils import checkpoints, data, exercises, metrics, parity, plots, runtime
+from utils.controls import Choice, Slider, Toggle
+from utils.exercises import vq_vae as questions
+from utils.explore import Explorer
+from utils.panel import Panel, keras_callback, run
+from utils.panel import settings as settings_of
+
+# %%
+session = runtime.begin(PROFILE, FRAMEWORKS, SEED, DEVICE, KERAS_BACKEND)
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## 1. The idea
+#
+# A VAE's code is a cloud of real numbers, and its prior a fixed bell. The **vector-quantised VAE**
+# (van den Oord, Vinyals and Kavukcuoglu, [2017](https://arxiv.org/abs/1711.00937)) writes an image
+# as a small grid of *words* from a dictionary that it learns:
+#
+# 1. the **encoder** turns the image into a grid of vectors $z_e(x)$, here 7×7 of them;
+# 2. each is replaced by the nearest of $K$ **codebook** vectors $e_1 \dots e_K$:
+#    $$z_q(x) = e_k, \qquad k = \arg\min_j \lVert z_e(x) - e_j \rVert;$$
+# 3. the **decoder** turns the grid of codebook vectors back into an image, $p(x \mid z_q)$.
+#
+# While this trains, every word counts as equally likely. A KL term would be the constant $\log K$
+# for each place, so there is none, and no posterior collapse. Which words follow which is learned
+# **afterwards**, by a second network over the grid: the **prior** $p(z)$, a PixelCNN. Only with it
+# is there something to draw new images from.
+#
+# You may have read that VQ-VAEs suit *discrete data such as text*. It is the **codes** that are
+# discrete; the paper's data are images, audio and video.
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# ### Three losses, three addressees
+#
+# $$L = \underbrace{-\log p(x \mid z_q(x))}_{\text{decoder, and encoder}}
+#   + \underbrace{\lVert \mathrm{sg}[z_e(x)] - e \rVert^2}_{\text{codebook}}
+#   + \beta\, \underbrace{\lVert z_e(x) - \mathrm{sg}[e] \rVert^2}_{\text{encoder: commitment}}$$
+#
+# where sg, *stop gradient*, passes a value on and no gradient back. (It is equation 3 of the paper,
+# whose first term has lost its minus sign.)
+#
+# - The **argmin** has no useful gradient: move $z_e$ a little, and $k$ stays the same. The
+#   **straight-through estimator** copies the decoder's gradient at $z_q$ to $z_e$, as if nothing had
+#   happened in between: $z_e + \mathrm{sg}[z_q - z_e]$ has $z_q$'s value and $z_e$'s gradient.
+# - So the **codebook gets no gradient from the reconstruction**. Texts that say it learns by
+#   comparing input and output are wrong. It learns from the second term alone, which pulls each code
+#   to the mean of the vectors that chose it: a step of k-means.
+# - The **commitment** term keeps the encoder near the codes it has chosen. It is not what makes the
+#   choice hard (the argmin does): without it the encoder may run away faster than the codebook
+#   follows. The paper takes $\beta = 0.25$, and found anything from 0.1 to 2 as good.
+#
+# Each term is **summed over the grid and averaged over the batch**, as the reconstruction is. One
+# popular library sums the two last terms over the whole batch, so that its β grows with the batch.
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# ### A codebook without a loss
+#
+# Means can also be followed directly. Appendix A.1 of the paper (its experiments do not use it, most
+# code since then does) keeps moving averages of how many vectors chose a code and of their sum,
+#
+# $$N_k \leftarrow \gamma N_k + (1 - \gamma)\, n_k, \qquad
+#   m_k \leftarrow \gamma m_k + (1 - \gamma) \sum_{z \to k} z, \qquad e_k = m_k / N_k.$$
+#
+# Either way, a code that no vector chooses is never moved, and a code that never moves is never
+# chosen: it is **dead**. Below, four codes follow 300 points in three heaps. One of them starts too
+# far away.
+
+# %%
+rng = np.random.default_rng(SEED)
+heaps = np.array([[0, 0], [2, 0.4], [0.7, 1.8]])
+points = heaps[rng.integers(0, 3, 300)] + 0.25 * rng.standard_normal((300, 2))  # 300×2
+codebook = np.array([[0.5, 0.5], [0.9, 0.3], [0.6, 0.9], [4.0, 2.5]])  # 4×2
+start, N, m = codebook.copy(), np.ones(4), codebook.copy()
+for _ in range(60):
+    nearest = ((points[:, None] - codebook) ** 2).sum(-1).argmin(1)  # 300
+    chosen = np.eye(4)[nearest]  # 300×4, one-hot
+    N, m = 0.9 * N + 0.1 * chosen.sum(0), 0.9 * m + 0.1 * chosen.T @ points
+    codebook = m / N[:, None]
+fig, ax = plots.figure(width=6, height=2.6)
+ax.scatter(*points.T, c=np.array(["#0072B2", "#D55E00", "#009E73", "#000000"])[nearest], s=6)
+ax.plot([start[:, 0], codebook[:, 0]], [start[:, 1], codebook[:, 1]], color="0.6", lw=1)
+ax.scatter(*start.T, marker="o", facecolor="none", edgecolor="0.4", label="start")
+ax.scatter(*codebook.T, marker="X", color="black", s=70, label="after 60 steps")
+ax.legend(frameon=False)
+alt = "300 points in three heaps; three codes have moved to the heaps' centres, one, far away, has not moved"
+plots.show(fig, alt=alt)
+print("chosen by", *chosen.sum(0).astype(int), "points")
+
+# %% [markdown]
+# The remedy is as blunt as the problem: put a dead code where a vector of the current batch is.
+# That is **revival** (k-means users call it a restart; it is not in the paper). We call a code dead
+# when its $N_k$ falls below 1: fewer than one vector in a batch.
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## 2. The data
+#
+# MNIST, binarised as in `02_vae`: a pixel is on with its grey value as probability, and the coins
+# are tossed anew each time an image is used. The test images are tossed once, with the same seed as
+# there: so both chapters measure on *the same* 10,000 black-and-white images.
+
+# %%
+digits = data.mnist()
+print(digits.describe())
+x_train = digits.x_train  # N×28×28, uint8
+test_coins = np.random.default_rng(0)  # tossed once: every measurement sees the same test images
+x_test = data.binarise(digits.x_test, test_coins)  # N×28×28, 0 or 1
+first = [int(np.argmax(digits.y_test == label)) for label in range(10)]  # one image of each digit
+again = data.binarise(digits.x_test[first], np.random.default_rng(1))
+rows = np.concatenate([digits.x_test[first] / 255, x_test[first], again])
+alt = "ten test digits in grey, and below them two tosses of their pixels: only edges change"
+plots.show(plots.grid(rows, columns=10, scale=2), alt=alt)
+
+# %% [markdown]
+# Keep the ragged edges in mind. They are coin tosses, and no model can predict them: a code that
+# remembers them pays for chance. Part 10 will show the bill.
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# ### What the three sections share
+#
+# The network is the paper's (§4.1) made small: two 4×4 convolutions of stride 2, two residual blocks
+# (ReLU, 3×3, ReLU, 1×1), and their mirror image; 32 channels instead of 256. Shapes are written as
+# height×width×channels.
+
+# %% tags=["export"]
+SIDE, GRID, DIM = 28, 7, 16  # image, grid of codes, length of a code
+CHANNELS, WIDTH, BLOCKS = 32, 32, 4  # of encoder and decoder; of the prior
+DECAY = 0.99  # γ, of the moving averages
+
+QUICK = {"learning_rate": 1e-3, "beta": 0.25, "codes": 64, "rule": "EMA", "revive": True}
+QUICK |= {"batch_size": 64, "steps": 150, "schedule": "constant"}
+FULL = {**QUICK, "steps": 8_000, "schedule": "linear"}
+PRIOR = {"learning_rate": 2e-3, "schedule": "linear"}  # what differs for the prior
+
+Way = collections.namedtuple("Way", "build train encode decode build_prior train_prior predict")
+ways = {}  # framework -> its seven functions, filled by the sections
+
+
+# %% tags=["export"]
+def learning_rate(step, settings):
+    """The rate of a step (counted from 0): constant, or falling in a straight line to 0."""
+    left = 1 - step / settings.steps if settings.schedule == "linear" else 1.0
+    return settings.learning_rate * left
+
+
+def index_batches(n, settings):
+    """Shuffled batches of positions in n examples, epoch after epoch, one for each step."""
+    rng = np.random.default_rng(settings.seed)
+    epochs = (data.batches(n, settings.batch_size, rng) for _ in itertools.count())
+    return itertools.islice(itertools.chain.from_iterable(epochs), settings.steps)
+
+
+def codes_of(encode, images, seed, tosses=1):
+    """The codes (N·tosses, 7, 7), as bytes, of uint8 images that are tossed anew each time."""
+    rng = np.random.default_rng(seed)
+    parts = [
+        images[start : start + 500] for _ in range(tosses) for start in range(0, len(images), 500)
+    ]
+    return np.concatenate([encode(data.binarise(part, rng)) for part in parts]).astype("uint8")
+
+
+def probability(logits):
+    """The Bernoulli probability of each logit, without overflow."""
+    return 0.5 * (1 + np.tanh(0.5 * logits))
+
+
+def preview_of(encode, decode, images):
+    """What the panel shows while it trains: eight images, and their reconstructions below."""
+    x = data.binarise(images[:8], np.random.default_rng(0))  # 8×28×28
+    return lambda: plots.grid(np.concatenate([x, probability(decode(encode(x)))]), columns=8)
+
+
+# %% [markdown]
+# What an image costs: the coding of its pixels, given the codes, and the coding of its codes, given
+# those before. And how a codebook is used: the share of each code, and the **perplexity** $e^{H}$ of
+# these shares, which is the number of codes that would be in use if all were used alike.
+
+
+# %% tags=["export"]
+def reconstruction_nats(way, vqvae, x):
+    """Codes (N, 7, 7) and −log p(x|z_q), shape (N,), of black-and-white images (N, 28, 28)."""
+    codes, nats = [], []
+    for start in range(0, len(x), 500):
+        some = x[start : start + 500]
+        codes.append(way.encode(vqvae, some))
+        logits = way.decode(vqvae, codes[-1]).astype("float64")  # N×28×28
+        nats.append((np.logaddexp(0, logits) - some * logits).sum((1, 2)))
+    return np.concatenate(codes), np.concatenate(nats)
+
+
+def prior_nats(way, prior, codes):
+    """−log p(z), shape (N,), of grids of codes (N, 7, 7)."""
+    nats = []
+    for start in range(0, len(codes), 500):
+        some = codes[start : start + 500].astype("int64")
+        logits = way.predict(prior, some).astype("float64")  # N×7×7×K
+        at = np.take_along_axis(logits, some[..., None], -1)[..., 0]
+        nats.append((np.logaddexp.reduce(logits, -1) - at).sum((1, 2)))
+    return np.concatenate(nats)
+
+
+def usage(codes, K):
+    """The share of each of the K codes, shape (K,)."""
+    return np.bincount(codes.ravel().astype(int), minlength=K) / codes.size
+
+
+def perplexity(share):
+    """exp of the entropy of shares (K,)."""
+    used = share[share > 0]
+    return float(np.exp(-(used * np.log(used)).sum()))
+
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# ### A mask for a prior
+#
+# The PixelCNN (van den Oord, Kalchbrenner and Kavukcuoglu,
+# [2016](https://arxiv.org/abs/1601.06759)) reads the grid like a page, and predicts each code from
+# the codes before it. One pass predicts all 49 places at once, if no convolution may look ahead:
+# a **mask** sets part of its kernel to zero. The first layer's mask, kind A, hides the place itself
+# as well; later ones, kind B, may see it, since what stands there by now knows only the past.
+
+
+# %% tags=["export"]
+def causal_mask(kind, size):
+    """The mask of a size×size kernel: 1 for what comes before the middle, in reading order."""
+    mask = np.zeros((size, size, 1, 1), "float32")
+    middle = size // 2
+    mask[:middle] = 1  # the rows above
+    mask[middle, : middle + (kind == "B")] = 1  # to the left; in kind B the middle too
+    return mask
+
+
+# %%
+for kind, size in (("A", 7), ("B", 3)):
+    print(f"kind {kind}:", causal_mask(kind, size)[:, :, 0, 0].astype(int), sep="\n")
+
+# %% [markdown]
+# The mask is a constant of the architecture. It must not be **trained** (the zeros would fill), and
+# need not be **stored** (it can be computed): part 6 checks both.
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## 3. PyTorch
+#
+# *Modules and an explicit loop.* PyTorch puts channels first; the codebook wants vectors, so the
+# encoder ends and the decoder begins with a permutation.
+
+# %% tags=["export", "torch"]
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+class TorchResidual(nn.Module):
+    """ReLU, 3×3, ReLU, 1×1, and the input added to it."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv3 = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1)
+        self.conv1 = nn.Conv2d(CHANNELS, CHANNELS, 1)
+
+    def forward(self, h):  # B×32×7×7
+        return h + self.conv1(F.relu(self.conv3(F.relu(h))))
+
+
+class TorchEncoder(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, CHANNELS // 2, 4, stride=2, padding=1)
+        self.conv2 = nn.Conv2d(CHANNELS // 2, CHANNELS, 4, stride=2, padding=1)
+        self.res1, self.res2 = TorchResidual(), TorchResidual()
+        self.out = nn.Conv2d(CHANNELS, DIM, 1)
+
+    def forward(self, x):  # B×28×28
+        h = F.relu(self.conv1(x[:, None]))  # 28×28×1 → 14×14×16
+        h = self.res2(self.res1(self.conv2(h)))  # → 7×7×32
+        return self.out(F.relu(h)).permute(0, 2, 3, 1)  # → B×7×7×16, channels last
+
+
+class TorchDecoder(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.into = nn.Conv2d(DIM, CHANNELS, 3, padding=1)
+        self.res1, self.res2 = TorchResidual(), TorchResidual()
+        self.up1 = nn.ConvTranspose2d(CHANNELS, CHANNELS // 2, 4, stride=2, padding=1)
+        self.up2 = nn.ConvTranspose2d(CHANNELS // 2, 1, 4, stride=2, padding=1)
+
+    def forward(self, z):  # B×7×7×16
+        h = self.res2(self.res1(self.into(z.permute(0, 3, 1, 2))))  # → 7×7×32
+        return self.up2(F.relu(self.up1(F.relu(h))))[:, 0]  # → 14×14×16 → B×28×28, logits
+
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# The codebook: find, follow, revive. `size` and `sums` are $N$ and $m$. They are part of the model's
+# state but no weights: buffers. Both start at zero, so with revival on, the first batch finds every
+# code dead and puts it where a vector is: a sensible start for free.
+
+
+# %% tags=["export", "torch"]
+class TorchCodebook(nn.Module):
+    """K vectors, trained by a loss or by moving averages, and a memory of how often each is used."""
+
+    def __init__(self, codes, rule="EMA", revive=True):
+        super().__init__()
+        self.rule, self.revive = rule, revive
+        start = (2 * torch.rand(codes, DIM) - 1) / codes  # U(−1/K, 1/K), as is usual
+        self.embeddings = nn.Parameter(start, requires_grad=rule == "loss")  # K×D
+        self.register_buffer("size", torch.zeros(codes))  # N, K
+        self.register_buffer("sums", torch.zeros(codes, DIM))  # m, K×D
+
+    def forward(self, z):  # …×D → codes (…) and their vectors (…×D)
+        e = self.embeddings.detach()
+        distances = (e**2).sum(1) - 2 * z.detach() @ e.T  # …×K, less ‖z‖², the same for every code
+        codes = distances.argmin(-1)
+        return codes, self.embeddings[codes]
+
+    @torch.no_grad()
+    def follow(self, z, codes):  # z: …×D, codes: …
+        """One step of the moving averages; revive what has died."""
+        flat, e = z.reshape(-1, DIM), self.embeddings  # n×D, K×D
+        chosen = F.one_hot(codes.flatten(), len(e)).float()  # n×K
+        self.size.lerp_(chosen.sum(0), 1 - DECAY)
+        self.sums.lerp_(chosen.T @ flat, 1 - DECAY)
+        if self.rule == "EMA":
+            known = self.size[:, None] > 1e-6  # a code that nobody ever chose stays where it is
+            e.copy_(torch.where(known, self.sums / self.size[:, None], e))
+        if self.revive:
+            dead = self.size[:, None] < 1
+            picked = flat[torch.randint(len(flat), (len(e),))]  # K×D, from this batch
+            for held in (e, self.sums):
+                held.copy_(torch.where(dead, picked, held))
+            self.size.clamp_(min=1)
+
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# The model is one line long where it matters: `z + (q - z).detach()` goes straight through.
+
+
+# %% tags=["export", "torch"]
+def glorot_torch(model):
+    """Glorot's weights and zero biases in every convolution, as in the other two sections."""
+    for layer in model.modules():
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+
+class TorchVQVAE(nn.Module):
+    """A convolutional encoder, a codebook, and a decoder that returns Bernoulli logits."""
+
+    def __init__(self, codes, rule="EMA", revive=True):
+        super().__init__()
+        self.encoder, self.decoder = TorchEncoder(), TorchDecoder()
+        self.codebook = TorchCodebook(codes, rule, revive)
+        glorot_torch(self)
+
+    def forward(self, x):  # B×28×28
+        z = self.encoder(x)  # B×7×7×16
+        codes, q = self.codebook(z)  # B×7×7, B×7×7×16
+        straight = z + (q - z).detach()  # the value of q, the gradient of z
+        return self.decoder(straight), z, codes, q
+
+
+def losses_torch(x, logits, z, q):
+    """−log p(x|z_q), codebook loss and commitment, each of shape (B,): sums over an image."""
+    nll = F.binary_cross_entropy_with_logits(logits, x, reduction="none").sum((1, 2))
+    codebook = ((z.detach() - q) ** 2).sum((1, 2, 3))  # moves the codebook only
+    commitment = ((z - q.detach()) ** 2).sum((1, 2, 3))  # moves the encoder only
+    return nll, codebook, commitment
+
+
+# %% [markdown]
+# With the moving averages the codebook takes no gradients at all (`requires_grad=False`), and the
+# codebook loss in the sum moves nothing: one formula serves both rules.
+
+
+# %% tags=["export", "torch"]
+def train_torch(images, settings, report):
+    """Train on uint8 images (N, 28, 28); stop when the steps are done or `report` says so."""
+    n = data.check_batch(settings.batch_size, len(images))
+    vqvae = TorchVQVAE(settings.codes, settings.rule, settings.revive)
+    optimizer = torch.optim.Adam(parity.variables(vqvae), fused=True)
+    encode, decode = (functools.partial(f, vqvae) for f in (encode_torch, decode_torch))
+    preview = preview_of(encode, decode, images)
+    images = torch.as_tensor(images)  # N×28×28, uint8
+    for step, index in enumerate(index_batches(n, settings), start=1):
+        x = torch.bernoulli(images[torch.as_tensor(index)].float() / 255)  # tossed anew
+        logits, z, codes, q = vqvae(x)
+        nll, codebook, commitment = losses_torch(x, logits, z, q)
+        loss = (nll + codebook + settings.beta * commitment).mean()
+        vqvae.codebook.follow(z, codes)
+        optimizer.param_groups[0]["lr"] = learning_rate(step - 1, settings)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if step % 10 == 0:
+            values = (loss.item(), nll.mean().item(), commitment.mean().item())
+            logs = dict(zip(("loss", "reconstruction", "commitment"), values, strict=True))
+            if not report(step, logs, preview):
+                break
+    return vqvae
+
+
+# %% tags=["export", "torch"]
+@torch.no_grad()
+def encode_torch(vqvae, x):
+    """Codes (B, 7, 7) of black-and-white images (B, 28, 28)."""
+    codes, _ = vqvae.codebook(vqvae.encoder(torch.as_tensor(x)))
+    return codes.cpu().numpy()
+
+
+@torch.no_grad()
+def decode_torch(vqvae, codes):
+    """Pixel logits (B, 28, 28) of codes (B, 7, 7)."""
+    return vqvae.decoder(vqvae.codebook.embeddings[torch.as_tensor(codes).long()]).cpu().numpy()
+
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# ### The prior
+#
+# A masked convolution is a convolution with its kernel multiplied by the mask at every call. The
+# mask is a buffer with `persistent=False`: it moves to the GPU with the model, and stays out of its
+# `state_dict`.
+
+
+# %% tags=["export", "torch"]
+class TorchMasked(nn.Conv2d):
+    """A convolution that sees only what comes before, in reading order."""
+
+    def __init__(self, kind, n_in, n_out, size):
+        super().__init__(n_in, n_out, size, padding=size // 2)
+        mask = torch.as_tensor(causal_mask(kind, size)).permute(3, 2, 0, 1)  # 1×1×size×size
+        self.register_buffer("mask", mask, persistent=False)
+
+    def forward(self, x):
+        return F.conv2d(x, self.weight * self.mask, self.bias, padding=self.padding)
+
+
+class TorchBlock(nn.Module):
+    """ReLU, 1×1, ReLU, masked 3×3, ReLU, 1×1, and the input added to it."""
+
+    def __init__(self):
+        super().__init__()
+        self.down, self.up = nn.Conv2d(WIDTH, WIDTH // 2, 1), nn.Conv2d(WIDTH // 2, WIDTH, 1)
+        self.masked = TorchMasked("B", WIDTH // 2, WIDTH // 2, 3)
+
+    def forward(self, h):  # B×32×7×7
+        return h + self.up(F.relu(self.masked(F.relu(self.down(F.relu(h))))))
+
+
+class TorchPrior(nn.Module):
+    """A PixelCNN over the grid of codes."""
+
+    def __init__(self, codes):
+        super().__init__()
+        self.first = TorchMasked("A", codes, WIDTH, 7)
+        self.blocks = nn.ModuleList(TorchBlock() for _ in range(BLOCKS))
+        self.logits = nn.Conv2d(WIDTH, codes, 1)
+        glorot_torch(self)
+
+    def forward(self, codes):  # B×7×7
+        words = F.one_hot(codes, self.logits.out_channels).float()  # B×7×7×K
+        h = self.first(words.permute(0, 3, 1, 2))  # → B×32×7×7
+        for block in self.blocks:
+            h = block(h)
+        return self.logits(F.relu(h)).permute(0, 2, 3, 1)  # → B×7×7×K
+
+
+# %% tags=["export", "torch"]
+def train_prior_torch(codes, settings, report):
+    """Train on grids of codes (N, 7, 7); the loss is −log p(z) in nats."""
+    n = data.check_batch(settings.batch_size, len(codes))
+    prior = TorchPrior(settings.codes)
+    optimizer = torch.optim.Adam(prior.parameters(), fused=True)
+    grids = torch.as_tensor(codes)
+    for step, index in enumerate(index_batches(n, settings), start=1):
+        batch = grids[torch.as_tensor(index)].long()  # B×7×7
+        logits = prior(batch).permute(0, 3, 1, 2)  # B×K×7×7: PyTorch wants the classes second
+        loss = F.cross_entropy(logits, batch, reduction="none").sum((1, 2)).mean()
+        optimizer.param_groups[0]["lr"] = learning_rate(step - 1, settings)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if step % 10 == 0 and not report(step, {"loss": loss.item()}):
+            break
+    return prior
+
+
+@torch.no_grad()
+def predict_torch(prior, codes):
+    """Logits (B, 7, 7, K) of each code given the codes before it."""
+    return prior(torch.as_tensor(codes).long()).cpu().numpy()
+
+
+ways["torch"] = Way(
+    *(TorchVQVAE, train_torch, encode_torch, decode_torch),
+    *(TorchPrior, train_prior_torch, predict_torch),
+)
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## 4. TensorFlow
+#
+# *The bare metal.* No Keras layers: variables, operations, a gradient tape, and functions compiled
+# into graphs. Channels come last here, as the codebook wants them.
+
+# %% tags=["export", "tensorflow"]
+import tensorflow as tf
+
+from utils.tf_layers import Conv2D, Conv2DTranspose  # built by hand in 01_autoencoder
+from utils.tf_optimizers import Adam
+
+
+class TFResidual(tf.Module):
+    """ReLU, 3×3, ReLU, 1×1, and the input added to it."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv3, self.conv1 = Conv2D(CHANNELS, CHANNELS, 3), Conv2D(CHANNELS, CHANNELS, 1)
+
+    def __call__(self, h):  # B×7×7×32
+        return h + self.conv1(tf.nn.relu(self.conv3(tf.nn.relu(h))))
+
+
+class TFEncoder(tf.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv1 = Conv2D(1, CHANNELS // 2, 4, stride=2)
+        self.conv2 = Conv2D(CHANNELS // 2, CHANNELS, 4, stride=2)
+        self.res1, self.res2 = TFResidual(), TFResidual()
+        self.out = Conv2D(CHANNELS, DIM, 1)
+
+    def __call__(self, x):  # B×28×28
+        h = tf.nn.relu(self.conv1(x[..., None]))  # 28×28×1 → 14×14×16
+        h = self.res2(self.res1(self.conv2(h)))  # → 7×7×32
+        return self.out(tf.nn.relu(h))  # → B×7×7×16
+
+
+class TFDecoder(tf.Module):
+    def __init__(self):
+        super().__init__()
+        self.into = Conv2D(DIM, CHANNELS, 3)
+        self.res1, self.res2 = TFResidual(), TFResidual()
+        self.up1 = Conv2DTranspose(CHANNELS, CHANNELS // 2, 4)
+        self.up2 = Conv2DTranspose(CHANNELS // 2, 1, 4)
+
+    def __call__(self, z):  # B×7×7×16
+        h = self.res2(self.res1(self.into(z)))  # → 7×7×32
+        return self.up2(tf.nn.relu(self.up1(tf.nn.relu(h))))[..., 0]  # → 14×14×16 → B×28×28
+
+
+# %% tags=["export", "tensorflow"]
+class TFCodebook(tf.Module):
+    """K vectors, trained by a loss or by moving averages, and a memory of how often each is used."""
+
+    def __init__(self, codes, rule="EMA", revive=True):
+        super().__init__()
+        self.rule, self.revive = rule, revive
+        start = tf.random.uniform((codes, DIM), -1 / codes, 1 / codes)  # as is usual
+        self.embeddings = tf.Variable(start, trainable=rule == "loss")  # K×D
+        self.size = tf.Variable(tf.zeros(codes), trainable=False)  # N, K
+        self.sums = tf.Variable(tf.zeros((codes, DIM)), trainable=False)  # m, K×D
+
+    def __call__(self, z):  # …×D → codes (…) and their vectors (…×D)
+        e = self.embeddings
+        distances = tf.reduce_sum(e**2, 1) - 2 * tf.tensordot(z, e, [[-1], [1]])  # …×K, less ‖z‖²
+        codes = tf.argmin(distances, -1, output_type=tf.int32)
+        return codes, tf.gather(e, codes)
+
+    def follow(self, z, codes):  # z: …×D, codes: …
+        """One step of the moving averages; revive what has died."""
+        flat, e = tf.reshape(z, (-1, DIM)), self.embeddings  # n×D, K×D
+        chosen = tf.one_hot(tf.reshape(codes, [-1]), e.shape[0])  # n×K
+        size = DECAY * self.size + (1 - DECAY) * tf.reduce_sum(chosen, 0)
+        sums = DECAY * self.sums + (1 - DECAY) * tf.matmul(chosen, flat, transpose_a=True)
+        if self.rule == "EMA":  # a code that nobody ever chose stays where it is
+            e = tf.where(size[:, None] > 1e-6, tf.math.divide_no_nan(sums, size[:, None]), e)
+        if self.revive:
+            dead = size[:, None] < 1
+            places = tf.random.uniform([e.shape[0]], 0, tf.shape(flat)[0], tf.int32)
+            picked = tf.gather(flat, places)  # K×D, from this batch
+            e, sums = tf.where(dead, picked, e), tf.where(dead, picked, sums)
+            size = tf.maximum(size, 1.0)
+        self.embeddings.assign(e)
+        self.size.assign(size)
+        self.sums.assign(sums)
+
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# The `argmin` has no gradient in any framework: the tape finds no way through it. Nor through
+# `tf.stop_gradient`, which is the sg of the formula.
+
+
+# %% tags=["export", "tensorflow"]
+class TFVQVAE(tf.Module):
+    """A convolutional encoder, a codebook, and a decoder that returns Bernoulli logits."""
+
+    def __init__(self, codes, rule="EMA", revive=True):
+        super().__init__()
+        self.encoder, self.decoder = TFEncoder(), TFDecoder()
+        self.codebook = TFCodebook(codes, rule, revive)
+
+    def __call__(self, x):  # B×28×28
+        z = self.encoder(x)  # B×7×7×16
+        codes, q = self.codebook(z)  # B×7×7, B×7×7×16
+        straight = z + tf.stop_gradient(q - z)  # the value of q, the gradient of z
+        return self.decoder(straight), z, codes, q
+
+
+def losses_tf(x, logits, z, q):
+    """−log p(x|z_q), codebook loss and commitment, each of shape (B,): sums over an image."""
+    nll = tf.nn.sigmoid_cross_entropy_with_logits(labels=x, logits=logits)
+    codebook = (tf.stop_gradient(z) - q) ** 2  # moves the codebook only
+    commitment = (z - tf.stop_gradient(q)) ** 2  # moves the encoder only
+    return tuple(
+        tf.reduce_sum(term, tf.range(1, tf.rank(term))) for term in (nll, codebook, commitment)
+    )
+
+
+# %% [markdown]
+# One trainer serves the VQ-VAE and the prior: it keeps model, optimiser and step count in variables,
+# so that a long run can be saved and resumed, and runs as many steps in one graph as it is given
+# rates.
+
+
+# %% tags=["export", "tensorflow"]
+def index_stream(n, batch_size):
+    """An endless tf.data stream of shuffled batches of positions in n examples."""
+    per_epoch = n // batch_size
+
+    def epoch(_):
+        order = tf.random.shuffle(tf.range(n))[: per_epoch * batch_size]
+        return tf.data.Dataset.from_tensor_slices(tf.reshape(order, (per_epoch, batch_size)))
+
+    return tf.data.Dataset.range(2**62).flat_map(epoch)
+
+
+class TFTrainer(tf.Module):
+    """Model, optimiser and step count; `measure(model, batch)` gives the loss and what to log."""
+
+    def __init__(self, model, measure):
+        super().__init__()
+        self.model, self.measure = model, measure
+        self.weights = parity.variables(model)
+        self.adam, self.step = Adam(self.weights), tf.Variable(0, dtype=tf.int64)
+
+    @tf.function
+    def train_steps(self, batches, rates):
+        """One step for each rate; returns the loss and the logs of the last one."""
+        values = tf.zeros(self.measure.logged)
+        for rate in rates:
+            with tf.GradientTape() as tape:
+                loss, values = self.measure(self.model, next(batches))
+            self.adam.apply(tape.gradient(loss, self.weights), rate)
+            self.step.assign_add(1)
+        return values
+
+    def run(self, batches, settings, logged, report):
+        """Train to the last of the settings' steps, or until `report` says so."""
+        iterator, step = iter(batches), int(self.step)
+        while step < settings.steps:
+            steps = range(step, min(step + 10, settings.steps))
+            rates = tf.constant([learning_rate(s, settings) for s in steps], tf.float32)
+            values = self.train_steps(iterator, rates).numpy()
+            step += len(steps)
+            if not report(step, dict(zip(logged, map(float, values), strict=True))):
+                break
+        return self.model
+
+
+# %% tags=["export", "tensorflow"]
+class TFMeasure:
+    """The loss of a VQ-VAE on a batch of positions: bytes are tossed, terms averaged."""
+
+    logged = 3  # numbers returned
+
+    def __init__(self, images, beta):
+        self.images, self.beta = tf.constant(images), beta  # N×28×28, uint8
+
+    def __call__(self, vqvae, index):
+        grey = tf.cast(tf.gather(self.images, index), tf.float32) / 255  # B×28×28
+        x = tf.cast(tf.random.uniform(tf.shape(grey)) < grey, tf.float32)  # tossed anew
+        logits, z, codes, q = vqvae(x)
+        nll, codebook, commitment = map(tf.reduce_mean, losses_tf(x, logits, z, q))
+        vqvae.codebook.follow(z, codes)
+        loss = nll + codebook + self.beta * commitment
+        return loss, tf.stack([loss, nll, commitment])
+
+
+def trainer_tf(images, settings):
+    """A VQ-VAE with its optimiser, before its first step."""
+    vqvae = TFVQVAE(settings.codes, settings.rule, settings.revive)
+    return TFTrainer(vqvae, TFMeasure(images, settings.beta))
+
+
+def train_tf(images, settings, report, trainer=None):
+    """Train on uint8 images (N, 28, 28); with a `trainer`, go on from where it stands."""
+    n = data.check_batch(settings.batch_size, len(images))
+    trainer = trainer or trainer_tf(images, settings)
+    encode, decode = (functools.partial(f, trainer.model) for f in (encode_tf, decode_tf))
+    preview = preview_of(encode, decode, images)
+    names, batches = ("loss", "reconstruction", "commitment"), index_stream(n, settings.batch_size)
+    return trainer.run(batches, settings, names, lambda *told: report(*told, preview))
+
+
+@tf.function(reduce_retracing=True)
+def encode_graph(vqvae, x):
+    return vqvae.codebook(vqvae.encoder(x))[0]
+
+
+def encode_tf(vqvae, x):
+    """Codes (B, 7, 7) of black-and-white images (B, 28, 28)."""
+    return encode_graph(vqvae, tf.constant(x)).numpy()
+
+
+def decode_tf(vqvae, codes):
+    """Pixel logits (B, 28, 28) of codes (B, 7, 7)."""
+    return vqvae.decoder(tf.gather(vqvae.codebook.embeddings, np.asarray(codes, "int32"))).numpy()
+
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# ### The prior
+#
+# The mask is a `tf.constant`, not a `tf.Variable`: nothing that lists variables (the optimiser, a
+# checkpoint) can find it.
+
+
+# %% tags=["export", "tensorflow"]
+class TFMasked(Conv2D):
+    """A convolution that sees only what comes before, in reading order."""
+
+    def __init__(self, kind, n_in, n_out, size):
+        super().__init__(n_in, n_out, size)
+        self.mask = tf.constant(causal_mask(kind, size))  # size×size×1×1
+
+    def __call__(self, x):
+        return tf.nn.conv2d(x, self.kernel * self.mask, 1, "SAME") + self.bias
+
+
+class TFBlock(tf.Module):
+    """ReLU, 1×1, ReLU, masked 3×3, ReLU, 1×1, and the input added to it."""
+
+    def __init__(self):
+        super().__init__()
+        self.down, self.up = Conv2D(WIDTH, WIDTH // 2, 1), Conv2D(WIDTH // 2, WIDTH, 1)
+        self.masked = TFMasked("B", WIDTH // 2, WIDTH // 2, 3)
+
+    def __call__(self, h):  # B×7×7×32
+        relu = tf.nn.relu
+        return h + self.up(relu(self.masked(relu(self.down(relu(h))))))
+
+
+class TFPrior(tf.Module):
+    """A PixelCNN over the grid of codes."""
+
+    def __init__(self, codes):
+        super().__init__()
+        self.first = TFMasked("A", codes, WIDTH, 7)
+        self.blocks = [TFBlock() for _ in range(BLOCKS)]
+        self.logits = Conv2D(WIDTH, codes, 1)
+
+    def __call__(self, codes):  # B×7×7
+        h = self.first(tf.one_hot(codes, self.logits.bias.shape[0]))  # 7×7×K → 7×7×32
+        for block in self.blocks:
+            h = block(h)
+        return self.logits(tf.nn.relu(h))  # → B×7×7×K
+
+
+# %% tags=["export", "tensorflow"]
+class TFPriorMeasure:
+    """The loss of a prior on a batch of positions: −log p(z) in nats."""
+
+    logged = 1
+
+    def __init__(self, codes):
+        self.codes = tf.constant(codes)  # N×7×7
+
+    def __call__(self, prior, index):
+        batch = tf.cast(tf.gather(self.codes, index), tf.int32)  # B×7×7
+        nats = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=batch, logits=prior(batch))
+        loss = tf.reduce_mean(tf.reduce_sum(nats, [1, 2]))
+        return loss, loss[None]
+
+
+def train_prior_tf(codes, settings, report, trainer=None):
+    """Train on grids of codes (N, 7, 7); with a `trainer`, go on from where it stands."""
+    n = data.check_batch(settings.batch_size, len(codes))
+    trainer = trainer or TFTrainer(TFPrior(settings.codes), TFPriorMeasure(codes))
+    return trainer.run(index_stream(n, settings.batch_size), settings, ("loss",), report)
+
+
+@tf.function(reduce_retracing=True)
+def predict_graph(prior, codes):
+    return prior(codes)
+
+
+def predict_tf(prior, codes):
+    """Logits (B, 7, 7, K) of each code given the codes before it."""
+    return predict_graph(prior, tf.constant(np.asarray(codes, "int32"))).numpy()
+
+
+ways["tensorflow"] = Way(
+    *(TFVQVAE, train_tf, encode_tf, decode_tf),
+    *(TFPrior, train_prior_tf, predict_tf),
+)
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## 5. Keras
+#
+# *Declaration.* The network is a functional model; the codebook is a layer with weights of its own.
+#
+# Here lies a trap. A popular Keras example keeps its codebook in a `tf.Variable` attribute of the
+# layer. Keras 2 tracked it. **Keras 3 does not**: the layer has no trainable weights, no gradient
+# ever reaches the codebook, and the model trains around a dictionary that stays as random as it was
+# born, without an error. The remedy is `add_weight`; the test is to look whether it moves.
+
+# %% tags=["export", "keras"]
+import keras
+from keras import layers, ops
+
+
+def keras_residual(h, name):
+    """ReLU, 3×3, ReLU, 1×1, and the input added to it."""
+    # max(h, 0) is ReLU: TensorFlow's graph rewriter stumbles over its own when a sum comes before
+    inner = layers.Conv2D(CHANNELS, 3, padding="same", name=f"{name}__conv3")(ops.maximum(h, 0.0))
+    return h + layers.Conv2D(CHANNELS, 1, name=f"{name}__conv1")(ops.relu(inner))
+
+
+def keras_encoder():
+    """28×28 → 7×7×16."""
+    x = keras.Input((SIDE, SIDE))
+    half = {"kernel_size": 4, "strides": 2, "padding": "same"}
+    h = ops.expand_dims(x, -1)  # 28×28×1
+    h = layers.Conv2D(CHANNELS // 2, **half, activation="relu", name="encoder__conv1")(
+        h
+    )  # 14×14×16
+    h = layers.Conv2D(CHANNELS, **half, name="encoder__conv2")(h)  # 7×7×32
+    h = keras_residual(keras_residual(h, "encoder__res1"), "encoder__res2")
+    return keras.Model(x, layers.Conv2D(DIM, 1, name="encoder__out")(ops.relu(h)), name="encoder")
+
+
+def keras_decoder():
+    """7×7×16 → 28×28 logits."""
+    z = keras.Input((GRID, GRID, DIM))
+    twice = {"kernel_size": 4, "strides": 2, "padding": "same"}
+    h = layers.Conv2D(CHANNELS, 3, padding="same", name="decoder__into")(z)  # 7×7×32
+    h = keras_residual(keras_residual(h, "decoder__res1"), "decoder__res2")
+    h = layers.Conv2DTranspose(CHANNELS // 2, **twice, name="decoder__up1")(ops.relu(h))  # 14×14×16
+    h = layers.Conv2DTranspose(1, **twice, name="decoder__up2")(ops.relu(h))  # 28×28×1
+    return keras.Model(z, ops.squeeze(h, -1), name="decoder")
+
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# `call` takes `training`, as a BatchNormalization's does: while training, the layer follows and
+# revives, and its weights are assigned, not trained. `ops.stop_gradient` is sg on every backend.
+
+
+# %% tags=["export", "keras"]
+class KerasCodebook(layers.Layer):
+    """K vectors, trained by a loss or by moving averages, and a memory of how often each is used."""
+
+    def __init__(self, codes, rule="EMA", revive=True, seed=0, **kwargs):
+        super().__init__(**kwargs)
+        self.rule, self.revive, self.codes = rule, revive, codes
+        self.draws = keras.random.SeedGenerator(seed)
+        start = keras.initializers.RandomUniform(-1 / codes, 1 / codes)  # as is usual
+        known = {"name": "embeddings", "initializer": start, "trainable": rule == "loss"}
+        kept = {"initializer": "zeros", "trainable": False}
+        self.embeddings = self.add_weight(shape=(codes, DIM), **known)  # K×D
+        self.size = self.add_weight(shape=(codes,), name="size", **kept)  # N
+        self.sums = self.add_weight(shape=(codes, DIM), name="sums", **kept)  # m, K×D
+
+    def call(self, z, training=False):  # …×D → codes (…) and their vectors (…×D)
+        e = ops.stop_gradient(ops.convert_to_tensor(self.embeddings))
+        distances = ops.sum(e**2, 1) - 2 * ops.tensordot(ops.stop_gradient(z), e, [[-1], [1]])
+        codes = ops.argmin(distances, -1)
+        q = ops.take(self.embeddings, codes, axis=0)
+        if training:
+            self.follow(ops.stop_gradient(z), codes)
+        return codes, q
+
+    def follow(self, z, codes):  # z: …×D, codes: …
+        """One step of the moving averages; revive what has died."""
+        flat, e = ops.reshape(z, (-1, DIM)), ops.stop_gradient(self.embeddings)  # n×D, K×D
+        chosen = ops.one_hot(ops.reshape(codes, (-1,)), self.codes)  # n×K
+        size = DECAY * self.size + (1 - DECAY) * ops.sum(chosen, 0)
+        sums = DECAY * self.sums + (1 - DECAY) * ops.matmul(ops.transpose(chosen), flat)
+        if self.rule == "EMA":  # a code that nobody ever chose stays where it is
+            e = ops.where(size[:, None] > 1e-6, ops.divide_no_nan(sums, size[:, None]), e)
+        if self.revive:
+            dead = size[:, None] < 1
+            places = keras.random.randint((self.codes,), 0, ops.shape(flat)[0], seed=self.draws)
+            picked = ops.take(flat, places, axis=0)  # K×D, from this batch
+            e, sums = ops.where(dead, picked, e), ops.where(dead, picked, sums)
+            size = ops.maximum(size, 1.0)
+        self.embeddings.assign(e)
+        self.size.assign(size)
+        self.sums.assign(sums)
+
+
+# %% tags=["export", "keras"]
+class KerasVQVAE(keras.Model):
+    """A convolutional encoder, a codebook, and a decoder that returns Bernoulli logits."""
+
+    def __init__(self, codes, rule="EMA", revive=True, beta=0.25, seed=0):
+        super().__init__()
+        self.encoder, self.decoder = keras_encoder(), keras_decoder()
+        self.codebook = KerasCodebook(codes, rule, revive, seed, name="codebook")
+        self.beta, self.coins = beta, keras.random.SeedGenerator(seed)
+        self.parts = [keras.metrics.Mean("reconstruction"), keras.metrics.Mean("commitment")]
+
+    def call(self, x, training=False):
+        if keras.backend.standardize_dtype(x.dtype) == "uint8":
+            x = ops.cast(x, "float32") / 255  # grey bytes to probabilities
+        coins = keras.random.uniform(ops.shape(x), seed=self.coins)
+        x = ops.cast(coins < x, "float32")  # B×28×28, tossed anew; black and white stays
+        z = self.encoder(x)  # B×7×7×16
+        codes, q = self.codebook(z, training=training)  # B×7×7, B×7×7×16
+        straight = z + ops.stop_gradient(q - z)  # the value of q, the gradient of z
+        return x, self.decoder(straight), z, codes, q
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        x, logits, z, _, q = y_pred
+        nll, codebook, commitment = losses_keras(x, logits, z, q)
+        for metric, value in zip(self.parts, (nll, commitment), strict=True):
+            metric.update_state(value)
+        return ops.mean(nll + codebook + self.beta * commitment)
+
+
+def losses_keras(x, logits, z, q):
+    """−log p(x|z_q), codebook loss and commitment, each of shape (B,): sums over an image."""
+    nll = ops.sum(ops.binary_crossentropy(x, logits, from_logits=True), axis=(1, 2))
+    codebook = ops.sum((ops.stop_gradient(z) - q) ** 2, axis=(1, 2, 3))  # moves the codebook only
+    commitment = ops.sum((z - ops.stop_gradient(q)) ** 2, axis=(1, 2, 3))  # moves the encoder only
+    return nll, codebook, commitment
+
+
+# %% tags=["export", "keras"]
+def adam_of(settings):
+    """Adam with ε = 1e-8 (the paper's and PyTorch's), and the settings' schedule."""
+    rate = settings.learning_rate
+    if settings.schedule == "linear":
+        rate = keras.optimizers.schedules.PolynomialDecay(rate, settings.steps, 0.0)
+    return keras.optimizers.Adam(rate, epsilon=1e-8)
+
+
+def fit_keras(model, x, y, settings, report, preview=None):
+    """`fit` for as many steps as the settings have; the callback stops within the last epoch."""
+    epochs = -(-settings.steps // -(-len(x) // settings.batch_size))
+    reporter = keras_callback(report, preview, every=10, steps=settings.steps)
+    how = {"batch_size": settings.batch_size, "epochs": epochs, "verbose": 0}
+    model.fit(x, y, callbacks=[reporter], **how)
+    return model
+
+
+def train_keras(images, settings, report):
+    """Train on uint8 images (N, 28, 28); stop when the steps are done or `report` says so."""
+    data.check_batch(settings.batch_size, len(images))
+    chosen = (settings.codes, settings.rule, settings.revive, settings.beta, settings.seed)
+    vqvae = KerasVQVAE(*chosen)
+    vqvae.compile(adam_of(settings))
+    encode, decode = (functools.partial(f, vqvae) for f in (encode_keras, decode_keras))
+    return fit_keras(vqvae, images, None, settings, report, preview_of(encode, decode, images))
+
+
+def encode_keras(vqvae, x):
+    """Codes (B, 7, 7) of black-and-white images (B, 28, 28)."""
+    codes, _ = vqvae.codebook(vqvae.encoder(ops.convert_to_tensor(x)))
+    return parity.to_numpy(codes)
+
+
+def decode_keras(vqvae, codes):
+    """Pixel logits (B, 28, 28) of codes (B, 7, 7)."""
+    words = ops.take(vqvae.codebook.embeddings, ops.cast(codes, "int32"), axis=0)
+    return parity.to_numpy(vqvae.decoder(words))
+
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# ### The prior
+#
+# A mask of NumPy, kept as an attribute, is no weight: Keras neither trains nor saves it. The loss
+# is an ordinary function of codes and logits, so `compile` and `fit` need nothing else.
+
+
+# %% tags=["export", "keras"]
+class KerasMasked(layers.Conv2D):
+    """A convolution that sees only what comes before, in reading order."""
+
+    def __init__(self, kind, filters, size, **kwargs):
+        super().__init__(filters, size, padding="same", **kwargs)
+        self.mask = causal_mask(kind, size)  # size×size×1×1
+
+    def call(self, x):
+        return ops.conv(x, self.kernel * self.mask, padding="same") + self.bias
+
+
+def keras_block(h, name):
+    """ReLU, 1×1, ReLU, masked 3×3, ReLU, 1×1, and the input added to it."""
+    inner = layers.Conv2D(WIDTH // 2, 1, name=f"{name}__down")(ops.maximum(h, 0.0))
+    inner = KerasMasked("B", WIDTH // 2, 3, name=f"{name}__masked")(ops.relu(inner))
+    return h + layers.Conv2D(WIDTH, 1, name=f"{name}__up")(ops.relu(inner))
+
+
+def keras_prior(codes):
+    """A PixelCNN over the grid of codes: 7×7 → 7×7×K logits."""
+    grid = keras.Input((GRID, GRID), dtype="int32")
+    h = KerasMasked("A", WIDTH, 7, name="first")(ops.one_hot(grid, codes))  # 7×7×K → 7×7×32
+    for block in range(BLOCKS):
+        h = keras_block(h, f"blocks__{block}")
+    return keras.Model(grid, layers.Conv2D(codes, 1, name="logits")(ops.relu(h)), name="prior")
+
+
+def nats_keras(codes, logits):
+    """−log p(z), shape (B,): a sum over the grid."""
+    each = ops.sparse_categorical_crossentropy(codes, logits, from_logits=True)  # B×7×7
+    return ops.sum(each, axis=(1, 2))
+
+
+# %% tags=["export", "keras"]
+def train_prior_keras(codes, settings, report):
+    """Train on grids of codes (N, 7, 7); the loss is −log p(z) in nats."""
+    data.check_batch(settings.batch_size, len(codes))
+    prior = keras_prior(settings.codes)
+    prior.compile(adam_of(settings), loss=nats_keras)
+    return fit_keras(prior, codes, codes, settings, report)
+
+
+def predict_keras(prior, codes):
+    """Logits (B, 7, 7, K) of each code given the codes before it."""
+    return parity.to_numpy(prior(ops.cast(codes, "int32")))
+
+
+ways["keras"] = Way(
+    *(KerasVQVAE, train_keras, encode_keras, decode_keras),
+    *(keras_prior, train_prior_keras, predict_keras),
+)
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## 6. Same model?
+#
+# One set of weights, made in NumPy, goes into each model, and a few made-up images through it:
+# latents, codes, logits, all three losses, every gradient, one step of the moving averages, and the
+# prior with its gradients must agree. Note what is *not* in the list of weights: the masks.
+
+# %%
+rng = np.random.default_rng(SEED)
+bone = {"conv3": (3, 3, 32, 32), "conv1": (1, 1, 32, 32)}
+layout = {"conv1": (4, 4, 1, 16), "conv2": (4, 4, 16, 32), "out": (1, 1, 32, 16)}
+layout = {f"encoder.{name}": shape for name, shape in layout.items()}
+ups = {"into": (3, 3, 16, 32), "up1": (4, 4, 16, 32), "up2": (4, 4, 1, 16)}  # up: h×w×out×in
+layout |= {f"decoder.{name}": shape for name, shape in ups.items()}
+for half, block in itertools.product(("encoder", "decoder"), ("res1", "res2")):
+    layout |= {f"{half}.{block}.{name}": shape for name, shape in bone.items()}
+grid = {"first": (7, 7, 64, 32), "logits": (1, 1, 32, 64)}
+for block in range(BLOCKS):
+    small = {"down": (1, 1, 32, 16), "masked": (3, 3, 16, 16), "up": (1, 1, 16, 32)}
+    grid |= {f"blocks.{block}.{name}": shape for name, shape in small.items()}
+
+
+def made_up(layout):
+    """Kernels of the size that Glorot would draw, and biases."""
+    weights = {}
+    for name, shape in layout.items():
+        channels = shape[2] if ".up" in name and shape[0] == 4 else shape[3]
+        scale = math.sqrt(2 / (shape[0] * shape[1] * (shape[2] + shape[3])))
+        weights[f"{name}.kernel"] = rng.normal(0, scale, shape).astype("float32")
+        weights[f"{name}.bias"] = rng.normal(0, 0.05, channels).astype("float32")
+    return weights
+
+
+weights, prior_weights = made_up(layout), made_up(grid)
+weights["codebook.embeddings"] = rng.normal(0, 0.5, (64, DIM)).astype("float32")
+weights |= {"codebook.size": np.ones(64, "float32")}
+weights |= {"codebook.sums": weights["codebook.embeddings"].copy()}
+x_same = rng.integers(0, 2, (4, 28, 28)).astype("float32")  # four made-up binary images
+k_same = rng.integers(0, 64, (4, 7, 7)).astype("int32")  # and four made-up grids of codes
+evidence = {}  # framework -> the quantities to compare
+names = ("logits", "latents", "codes", "quantised", "reconstruction", "codebook loss", "commitment")
+
+# %% tags=["torch"]
+model = TorchVQVAE(64, rule="loss")
+parity.set_weights(model, weights)
+outputs = model(torch.as_tensor(x_same))
+losses = losses_torch(torch.as_tensor(x_same), outputs[0], outputs[1], outputs[3])
+nll, codebook, commitment = (term.mean() for term in losses)
+e = model.codebook.embeddings
+(lost,) = torch.autograd.grad(nll, e, retain_graph=True, allow_unused=True)
+print("The reconstruction's gradient for the codebook:", lost)
+gradients = torch.autograd.grad(nll + codebook + 0.25 * commitment, parity.variables(model))
+found = {n: parity.to_numpy(v) for n, v in zip(names, (*outputs, *losses), strict=True)}
+found["gradients"] = parity.named_gradients(model, gradients)
+moving = TorchVQVAE(64, rule="EMA", revive=False)
+parity.set_weights(moving, weights)
+moving.codebook.follow(outputs[1], outputs[2])
+found["moving averages"] = parity.get_weights(moving)
+prior = TorchPrior(64)
+parity.set_weights(prior, prior_weights)
+k = torch.as_tensor(k_same).long()
+logits = prior(k)
+nats = F.cross_entropy(logits.permute(0, 3, 1, 2), k, reduction="none").sum((1, 2)).mean()
+found["prior"] = parity.to_numpy(logits)
+gradients = torch.autograd.grad(nats, parity.variables(prior))
+found["prior's gradients"] = parity.named_gradients(prior, gradients)
+evidence["torch"], parameters = found, (parity.count(model), parity.count(prior))
+
+# %% tags=["tensorflow"]
+model = TFVQVAE(64, rule="loss")
+parity.set_weights(model, weights)
+with tf.GradientTape(persistent=True) as tape:
+    outputs = model(x_same)
+    losses = losses_tf(x_same, outputs[0], outputs[1], outputs[3])
+    nll, codebook, commitment = map(tf.reduce_mean, losses)
+    loss = nll + codebook + 0.25 * commitment
+lost = tape.gradient(nll, model.codebook.embeddings)
+print("The reconstruction's gradient for the codebook:", lost)
+gradients = tape.gradient(loss, parity.variables(model))
+gradients = list(map(tf.convert_to_tensor, gradients))  # gather's gradient comes as a list of rows
+found = {n: parity.to_numpy(v) for n, v in zip(names, (*outputs, *losses), strict=True)}
+found["gradients"] = parity.named_gradients(model, gradients)
+moving = TFVQVAE(64, rule="EMA", revive=False)
+parity.set_weights(moving, weights)
+moving.codebook.follow(outputs[1], outputs[2])
+found["moving averages"] = parity.get_weights(moving)
+prior = TFPrior(64)
+parity.set_weights(prior, prior_weights)
+with tf.GradientTape() as tape:
+    logits = prior(k_same)
+    nats = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=k_same, logits=logits)
+    nats = tf.reduce_mean(tf.reduce_sum(nats, [1, 2]))
+found["prior"] = parity.to_numpy(logits)
+gradients = tape.gradient(nats, parity.variables(prior))
+found["prior's gradients"] = parity.named_gradients(prior, gradients)
+evidence["tensorflow"], parameters = found, (parity.count(model), parity.count(prior))
+
+# %% [markdown]
+# Keras hides its gradients; one step of plain gradient descent at rate 1 *is* the gradient (as in
+# `02_vae`). The moving averages are followed by a call with `training=True`.
+
+# %% tags=["keras"]
+model = KerasVQVAE(64, rule="loss", revive=False)
+parity.set_weights(model, weights)
+_, *outputs = model(x_same)
+losses = losses_keras(x_same, outputs[0], outputs[1], outputs[3])
+found = {n: parity.to_numpy(v) for n, v in zip(names, (*outputs, *losses), strict=True)}
+model.compile(keras.optimizers.SGD(1.0))
+model.train_on_batch(x_same)
+after, trained = parity.get_weights(model), {v.path for v in model.trainable_variables}
+kept = ("codebook.size", "codebook.sums")  # state, moved by another rule
+found["gradients"] = {n: weights[n] - after[n] for n in weights if n not in kept}
+moving = KerasVQVAE(64, rule="EMA", revive=False)
+parity.set_weights(moving, weights)
+moving.codebook(outputs[1], training=True)
+found["moving averages"] = parity.get_weights(moving)
+prior = keras_prior(64)
+parity.set_weights(prior, prior_weights)
+found["prior"] = parity.to_numpy(prior(k_same))
+prior.compile(keras.optimizers.SGD(1.0), loss=nats_keras)
+prior.train_on_batch(k_same, k_same)
+after = parity.get_weights(prior)
+found["prior's gradients"] = {name: prior_weights[name] - after[name] for name in prior_weights}
+evidence["keras"], parameters = found, (parity.count(model), parity.count(prior))
+
+# %% tags=["same-model", "nbval-check-output"] slideshow={"slide_type": "subslide"}
+comparison = parity.compare(evidence, tolerance=1e-5)
+print("{:,} parameters in each VQ-VAE, {:,} in each prior".format(*parameters))
+print(comparison.verdict())
+
+# %%
+print(comparison.numbers())
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# ### Whose gradient is it?
+#
+# PyTorch and TensorFlow answered `None`: between reconstruction and codebook there is no path at
+# all. In Keras we cannot ask, but can check: with nothing from the reconstruction, the codebook's
+# gradient must be $\frac{2}{B} \sum_{z \to k} (e_k - z)$, the codebook loss's own, to the last digit.
+
+
+# %%
+def loss_of_the_codebook_alone(z, codes, e):
+    """The gradient that the codebook loss has by itself, K×D."""
+    gradient = np.zeros_like(e)
+    np.add.at(gradient, codes.ravel(), 2 * (e[codes] - z).reshape(-1, DIM) / len(z))
+    return gradient
+
+
+for name, found in evidence.items():
+    alone = loss_of_the_codebook_alone(
+        found["latents"], found["codes"], weights["codebook.embeddings"]
+    )
+    gap = np.abs(alone - found["gradients"]["codebook.embeddings"]).max()
+    print(f"{runtime.LABELS[name]:<11} codebook's gradient = the codebook loss's: {gap < 1e-4}")
+
+# %% [markdown]
+# And the masks: half of each masked kernel's gradient is exactly zero, so what stands there never
+# counts and never moves.
+
+# %%
+for name, found in evidence.items():
+    hidden = found["prior's gradients"]["first.kernel"] * (1 - causal_mask("A", 7))
+    stored = [weight for weight in found["prior's gradients"] if "mask" in weight.split(".")]
+    print(
+        f"{runtime.LABELS[name]:<11} largest gradient behind the mask: {np.abs(hidden).max():.0f};"
+        f" masks among the weights: {len(stored)}"
+    )
+
+# %% [markdown] slideshow={"slide_type": "skip"} tags=["navigation"]
+# - **Previous:** [Variational autoencoders](02_vae.ipynb) ([in Colab](https://colab.research.google.com/github/deep-learning-three-ways/deep-learning-three-ways/blob/main/chapters/01_autoencoders/02_vae.ipynb))
+# - **All chapters:** [the chapter map](../../README.md#chapter-map) ([on GitHub](https://github.com/deep-learning-three-ways/deep-learning-three-ways#chapter-map))
