@@ -98,7 +98,7 @@ import math
 
 import numpy as np
 
-from utils import checkpoints, data, exercises, metrics, parity, plots, runtime
+from utils import checkpoints, data, exercises, parity, plots, runtime
 from utils.controls import Choice, Slider, Toggle
 from utils.exercises import vq_vae as questions
 from utils.explore import Explorer
@@ -1240,7 +1240,7 @@ losses = losses_keras(x_same, outputs[0], outputs[1], outputs[3])
 found = {n: parity.to_numpy(v) for n, v in zip(names, (*outputs, *losses), strict=True)}
 model.compile(keras.optimizers.SGD(1.0))
 model.train_on_batch(x_same)
-after, trained = parity.get_weights(model), {v.path for v in model.trainable_variables}
+after = parity.get_weights(model)
 kept = ("codebook.size", "codebook.sums")  # state, moved by another rule
 found["gradients"] = {n: weights[n] - after[n] for n in weights if n not in kept}
 moving = KerasVQVAE(64, rule="EMA", revive=False)
@@ -1295,10 +1295,422 @@ for name, found in evidence.items():
 for name, found in evidence.items():
     hidden = found["prior's gradients"]["first.kernel"] * (1 - causal_mask("A", 7))
     stored = [weight for weight in found["prior's gradients"] if "mask" in weight.split(".")]
+    label = f"{runtime.LABELS[name]:<11}"
+    print(f"{label} nothing behind the mask: {not hidden.any()}; masks stored: {len(stored)}")
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## 7. Train it
+#
+# First stage: encoder, codebook and decoder together. The preview shows eight training images and
+# their reconstructions. Try both rules for the codebook, and switch revival off.
+
+# %%
+start = QUICK if session.quick else FULL
+most = max(1000, start["steps"])
+controls = [
+    Slider("learning_rate", start["learning_rate"], 1e-5, 1e-1, log=True, help="Adam's step size"),
+    Slider("beta", start["beta"], 0.0, 5.0, step=0.05, help="weight of the commitment"),
+    Slider("codes", start["codes"], 2, 512, help="K, the size of the codebook"),
+    Choice("rule", start["rule"], ["EMA", "loss"], help="how the codebook learns"),
+    Toggle("revive", start["revive"], help="move dead codes to where vectors are"),
+    Slider("batch_size", start["batch_size"], 8, 256, step=8, help="images in a step"),
+    Slider("steps", start["steps"], 50, most, step=50, help="steps of the optimiser"),
+    Choice("schedule", start["schedule"], ["constant", "linear"], help="linear: falls to 0"),
+]
+
+
+def test_codes(model, settings):
+    """How well 300 test images are rebuilt, and how the codebook is used: for the panel's table."""
+    codes, nll = reconstruction_nats(ways[settings.framework], model, x_test[:300])
+    share = usage(codes, settings.codes)
+    live = f"{(share > 0).sum()} of {settings.codes}"
+    return {"−log p(x|z), test": float(nll.mean()), "perplexity": perplexity(share), "live": live}
+
+
+trainers = {name: functools.partial(way.train, x_train) for name, way in ways.items()}
+panel = Panel(trainers, controls, title="VQ-VAE", summary=test_codes)
+panel.show()
+
+# %% [markdown]
+# No front end is needed. Here is the paper's own rule, the codebook loss, from a script:
+
+# %%
+name, *_ = ways  # the first of your frameworks
+settings = settings_of(controls, name, SEED, rule="loss", steps=100)
+model = run(trainers[name], settings, "VQ-VAE with the codebook loss", every=50)
+print(
+    {
+        key: value if isinstance(value, str) else round(value, 1)
+        for key, value in test_codes(model, settings).items()
+    }
+)
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ### A model that has had its time
+#
+# Two checkpoints, one of 64 codes and one of 8, each with its prior, trained for longer. They load
+# into whichever framework you run. (Their numbers are in part 10.)
+
+# %%
+trained = {}  # framework, K -> VQ-VAE and prior
+for (name, way), K in itertools.product(ways.items(), (64, 8)):
+    stem = "06_vq_vae" if K == 64 else f"06_vq_vae_{K}"
+    vqvae, prior = way.build(K), way.build_prior(K)
+    checkpoint = checkpoints.load_into(vqvae, stem)
+    checkpoints.load_into(prior, f"{stem}_prior")
+    trained[name, K] = vqvae, prior
+    if name == next(iter(ways)):
+        print(f"{checkpoint.info['what']}, in {runtime.LABELS[name]}.")
+name, *_ = ways
+way, (vqvae, prior) = ways[name], trained[name, 64]
+codes, _ = reconstruction_nats(way, vqvae, x_test[first])
+rebuilt = [
+    probability(way.decode(trained[name, K][0], way.encode(trained[name, K][0], x_test[first])))
+    for K in (64, 8)
+]
+alt = "ten binarised test digits; below them rebuilt from 49 of 64 codes, and from 49 of 8"
+plots.show(plots.grid(np.concatenate([x_test[first], *rebuilt]), columns=10, scale=2), alt=alt)
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# Second stage: the prior, on the codes of the training images. It starts at $49 \log K$ nats, which
+# is what uniform codes cost.
+
+# %%
+coder, _ = trained[name, 8]
+grids = codes_of(functools.partial(way.encode, coder), x_train[:5000], SEED)  # N×7×7
+prior_controls = [
+    Slider("learning_rate", PRIOR["learning_rate"], 1e-5, 1e-1, log=True, help="Adam's step size"),
+    Slider("codes", 8, 2, 512, help="K: 8, or more than there are"),
+    Slider("batch_size", start["batch_size"], 8, 256, step=8, help="grids in a step"),
+    Slider("steps", 100, 50, most, step=50, help="steps of the optimiser"),
+    Choice("schedule", PRIOR["schedule"], ["constant", "linear"], help="linear: falls to 0"),
+]
+
+
+def test_price(model, settings):
+    """The price of the codes of 300 test images: for the panel's table."""
+    codes = way.encode(coder, x_test[:300])
+    return {"−log p(z), test": float(prior_nats(ways[settings.framework], model, codes).mean())}
+
+
+prior_trainers = {n: functools.partial(w.train_prior, grids) for n, w in ways.items()}
+Panel(prior_trainers, prior_controls, title="Prior", summary=test_price).show()
+print(f"Uniform codes: {49 * math.log(8):.1f} nats.")
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## 8. Look inside
+#
+# ### A digit as 49 words
+#
+# The numbers have no order, so their colours are taken from the codebook: each code's vector, seen
+# along its three main directions, as red, green and blue. Like colours are like codes. Then change
+# one word and see what it meant.
+
+# %%
+from matplotlib.patches import Rectangle
+
+
+def palette(vqvae):
+    """A colour (K, 3) for each code: its vector's first three principal components."""
+    e = parity.get_weights(vqvae)["codebook.embeddings"]
+    e = e - e.mean(axis=0)
+    axes = np.linalg.svd(e, full_matrices=False)[2][:3]  # 3×D
+    rank = np.argsort(np.argsort(e @ axes.T, axis=0), axis=0)  # even shares of each colour
+    return 0.25 + 0.75 * rank / len(e)
+
+
+def tile(pixels):
+    """Grey images (N, 28, 28) as colour."""
+    return np.repeat(np.asarray(pixels)[..., None], 3, axis=-1)
+
+
+colours = palette(vqvae)
+
+
+def change(digit, row, column, code):
+    """A digit's codes, its reconstruction, and the reconstruction with one code changed."""
+    before = way.encode(vqvae, x_test[first[digit]][None])  # 1×7×7
+    after = before.copy()
+    after[0, row - 1, column - 1] = code
+    old, new = probability(way.decode(vqvae, np.concatenate([before, after])))
+    fig, axes = plots.figure(columns=4, width=9, height=2.6)
+    axes[0].imshow(colours[after[0]])
+    for i, j in itertools.product(range(GRID), range(GRID)):
+        axes[0].text(j, i, after[0, i, j], ha="center", va="center", fontsize=8)
+    frame = {"fill": False, "edgecolor": "black", "linewidth": 2}
+    axes[0].add_patch(Rectangle((column - 1.5, row - 1.5), 1, 1, **frame))
+    for ax, picture, limit in zip(axes[1:], (old, new, new - old), (0, 0, -1), strict=True):
+        ax.imshow(picture, cmap="gray" if limit == 0 else "RdBu_r", vmin=limit, vmax=1)
+    for ax, title in zip(axes, ("codes", "rebuilt", "one changed", "difference"), strict=True):
+        ax.set(xticks=[], yticks=[], title=title)
+    return fig
+
+
+# %%
+Explorer(
+    change,
+    [
+        Slider("digit", 3, 0, 9, help="which test digit"),
+        Slider("row", 4, 1, 7, help="row of the code to change"),
+        Slider("column", 4, 1, 7, help="its column"),
+        Slider("code", 20, 0, 63, help="what it is changed to"),
+    ],
+    title="Change one code",
+    alt="a 3 as a 7 by 7 grid of coloured numbers, its reconstruction, the same with one code "
+    "changed, and the difference, which is confined to the neighbourhood of that code",
+).show()
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# ### Written row by row
+#
+# To draw a new image, start with an empty grid. Ask the prior for the first code, draw it, put it
+# in, ask for the second … 49 passes, each of which uses one of the 49 predictions. The decoder turns
+# the full grid into an image at once. Below, places not yet written are filled with the code for
+# empty paper.
+
+
+# %%
+@functools.lru_cache(maxsize=16)
+def draw_codes(K, n, seed):
+    """n grids of codes (n, 7, 7) from the prior, drawn code by code."""
+    rng = np.random.default_rng(seed)
+    codes = np.zeros((n, GRID, GRID), "int64")
+    for row, column in itertools.product(range(GRID), range(GRID)):
+        logits = way.predict(trained[name, K][1], codes)[:, row, column]  # n×K
+        codes[:, row, column] = (logits + rng.gumbel(size=logits.shape)).argmax(-1)
+    return codes
+
+
+paper = np.bincount(way.encode(vqvae, x_test[:200])[:, 0, 0]).argmax()  # in a corner
+
+
+def write(rows, seed):
+    """Above, eight grids of codes, written down to a row; below, what they decode to."""
+    codes = draw_codes(64, 8, seed).copy()
+    cells = colours[codes]  # 8×7×7×3
+    codes[:, rows:], cells[:, rows:] = paper, 0.1
+    cells = cells.repeat(4, axis=1).repeat(4, axis=2)  # 8×28×28×3
+    images = tile(probability(way.decode(vqvae, codes)))
+    return plots.grid(np.concatenate([cells, images]), columns=8, scale=2)
+
+
+Explorer(
+    write,
+    [
+        Slider("rows", 5, 0, 7, help="rows that the prior has written"),
+        Slider("seed", 0, 0, 99, help="another eight"),
+    ],
+    title="Written row by row",
+    alt="eight coloured grids, written down to the fifth row, and below them eight digits, whose "
+    "lower parts are still missing",
+).show()
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## 9. Predict, run, explain
+#
+# ### A dead codebook
+#
+# Codes begin in a small cube around zero, as is usual. We train with 64 codes, with and without
+# revival; with 512 codes; and with 64 and no commitment. **First commit to a prediction.**
+
+# %%
+exercises.predict(
+    "Without revival, how many of the 64 codes are in use after 100 steps?",
+    ["all 64", "about half", "fewer than 16"],
+    key="dead codes",
+)
+exercises.predict(
+    "Which prior's samples look like digits: uniform codes, or the PixelCNN's?",
+    ["both: the decoder knows only digits", "the PixelCNN's only", "neither"],
+    key="uniform prior",
+)
+
+# %%
+cases = {
+    "64 codes, revival": {},
+    "64 codes": {"revive": False},
+    "64 codes, β = 0": {"revive": False, "beta": 0.0},
+    "512 codes": {"revive": False, "codes": 512},
+}
+rows, live = [], {}
+print(f"{'100 steps':<20}{'−log p(x|z)':>14}{'perplexity':>14}{'live codes':>14}")
+for case, changes in cases.items():
+    chosen = settings_of(controls, name, SEED, **{"steps": 100, **changes})
+    runtime.seed_everything(SEED)
+    model = way.train(x_train, chosen, lambda *_: True)
+    codes, nll = reconstruction_nats(way, model, x_test[:300])
+    share = usage(codes, chosen.codes)
+    live[case] = int((share > 0).sum())
+    print(f"{case:<20}{nll.mean():>14.1f}{perplexity(share):>14.1f}{live[case]:>14}")
+    rows.append(probability(way.decode(model, way.encode(model, x_test[first]))))
+alt = "the same ten digits rebuilt in the four cases: best with revival or with 512 codes, a blur at β = 0"
+plots.show(plots.grid(np.concatenate(rows), columns=10, scale=2), alt=alt)
+found = live["64 codes"]
+verdict = "fewer than 16" if found < 16 else "about half" if found < 48 else "all 64"
+exercises.reveal("dead codes", verdict)
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# **Explain.** At the start all vectors lie together, and so do all codes. A few codes happen to be
+# nearest, are pulled along, and get nearer still; the rest are dead before they were ever asked.
+# More codes hardly help: nearly all of the extra ones are dead as well. Revival moves them to where
+# the vectors are, and they begin to compete; given more steps, all 64 are in use (part 10).
+#
+# Without **commitment** nothing keeps the encoder's vectors near their codes: they grow and drift,
+# the straight-through gradient is taken at a code and applied to a vector far from it, and fewer
+# codes still are chosen. Look at perplexity and live codes, not at the loss: a dead codebook still
+# trains, as a smaller one.
+
+# %%
+rng = np.random.default_rng(SEED)
+uniform = rng.integers(0, 64, (10, GRID, GRID))
+pictures = [probability(way.decode(vqvae, z)) for z in (uniform, draw_codes(64, 10, 1))]
+alt = "ten images decoded from uniform codes, all scribbles; below, ten from the prior, like digits"
+plots.show(plots.grid(np.concatenate(pictures), columns=10, scale=2), alt=alt)
+exercises.reveal("uniform prior", "the PixelCNN's only")
+
+# %% [markdown]
+# **Explain.** The uniform prior of the first stage was a convenience of training, not a description
+# of the codes. Each place is decoded into a plausible stroke, but nobody sees to it that strokes
+# meet. The first stage alone is **no generator**, however good its reconstructions.
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## 10. Measure it
+#
+# The code is a function of the image, so there is no posterior to average over; but one code gives
+# a bound, since $p(x) = \sum_z p(x \mid z)\,p(z)$ has no negative terms:
+#
+# $$-\log p(x) \;\le\; -\log p(x \mid z_q(x)) - \log p(z), \qquad
+#   \text{bits per dimension} = \frac{\text{nats}}{784 \log 2}.$$
+#
+# It is the length of a message: first the codes, then the pixels for someone who has the codes.
+# Likelihood, images and tosses are those of `02_vae`, so the bits can be compared. Here on 200
+# test images, in each framework:
+
+# %%
+columns = ("−log p(x|z)", "−log p(z)", "nats", "bits/dim", "perplexity", "live")
+print(f"{'':<20}" + "".join(f"{column:>13}" for column in columns))
+for (framework, K), (vqvae_k, prior_k) in trained.items():
+    codes, nll = reconstruction_nats(ways[framework], vqvae_k, x_test[:200])
+    price = prior_nats(ways[framework], prior_k, codes)
+    total, share = (nll + price).mean(), usage(codes, K)
+    values = (nll.mean(), price.mean(), total, total / (784 * math.log(2)), perplexity(share))
+    cells = "".join(f"{v:>13.{d}f}" for v, d in zip(values, (1, 1, 1, 3, 1), strict=True))
+    label = f"{runtime.LABELS[framework]}, K = {K}"
+    print(f"{label:<20}{cells}{(share > 0).sum():>13}")
+
+# %% [markdown]
+# And on the whole test set, recorded by `make results`:
+
+# %%
+from utils import results
+
+results.show("06_vq_vae")
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# ### The bill
+#
+# @BILL@
+
+# %%
+tosses = [data.binarise(digits.x_test[:200], np.random.default_rng(seed)) for seed in (1, 2)]
+for K in (64, 8):
+    one, two = (way.encode(trained[name, K][0], x) for x in tosses)
     print(
-        f"{runtime.LABELS[name]:<11} largest gradient behind the mask: {np.abs(hidden).max():.0f};"
-        f" masks among the weights: {len(stored)}"
+        f"K = {K:>2}: {(one != two).mean():.0%} of the codes differ between two tosses of an image"
     )
+
+# %% [markdown]
+# @BILL2@
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## 11. Exercises
+#
+# Fill in, run, read what the check says. `hint()` can be called more than once; `solution()` shows
+# one. Each works on NumPy arrays.
+
+# %% [markdown]
+# **1. The nearest.** For each vector, the number of its code.
+
+
+# %%
+def quantise(z, codebook):
+    """Numbers, shape (N,), of the nearest of the codes (K, D) to each row of z (N, D)."""
+    return ...  # your code
+
+
+questions.quantise.check(quantise)
+# questions.quantise.hint()
+# questions.quantise.solution()
+
+# %% [markdown]
+# **2. Straight through.** What reaches the encoder?
+
+
+# %%
+def encoder_gradient(gradient, z, q, beta):
+    """The whole loss's gradient at z (N, D), from the reconstruction's gradient at q (N, D)."""
+    return ...  # your code
+
+
+questions.encoder_gradient.check(encoder_gradient)
+
+# %% [markdown]
+# **3. How many codes?** $e^H$ of the codes' shares; some codes may never occur.
+
+
+# %%
+def perplexity_of(codes, K):
+    """The perplexity of an array of codes from 0 to K − 1: one number."""
+    return ...  # your code
+
+
+questions.perplexity.check(perplexity_of)
+
+# %% [markdown]
+# **4. The bits.** From the two prices in nats.
+
+
+# %%
+def bits_per_dim(nll, prior, pixels):
+    """Bits for each pixel, shape (N,), from −log p(x|z) and −log p(z) in nats, (N,) each."""
+    return ...  # your code
+
+
+questions.bits_per_dim.check(bits_per_dim)
+
+# %% [markdown]
+# **5. Count.** How many trained parameters has the VQ-VAE of part 3 with 64 codes, when a loss trains
+# the codebook? Do it by hand, layer by layer, then check.
+
+# %%
+questions.parameter_count.check(...)  # your number
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## 12. What to remember
+#
+# - Three terms, three addressees. Reconstruction: decoder and, straight through, encoder. Codebook
+#   loss (or moving averages): codebook. Commitment: encoder. The codebook gets nothing from the
+#   reconstruction.
+# - A codebook dies quietly. Watch live codes and perplexity; revive; and make sure that the codebook
+#   is a weight which your framework knows.
+# - The first stage compresses; only with a prior over its codes does it generate.
+# - Count **both** prices: pixels given codes, and codes. More codes lower the first and raise the
+#   second.
+# - A mask belongs to the architecture: neither trained nor stored.
+#
+# | use | when |
+# |---|---|
+# | a VQ-VAE with a prior | the code should be discrete: for a sequence model to write, to store, to send |
+# | a VAE | you want a smooth code to walk in, one stage, and the better bound of the two here |
+# | a plain autoencoder | you only need compression or anomaly scores |
+# | a GAN | only the look of samples counts, and no likelihood is needed |
+#
+# You may read that VQ-VAEs are *better* or *more efficient* than VAEs. The paper reports 4.67 bits per
+# dimension on CIFAR-10, against 4.51 for its VAE: close, and not better.
+#
+# **Further reading.** van den Oord et al. ([2017](https://arxiv.org/abs/1711.00937)); the gated
+# PixelCNN, which has no blind spot (van den Oord et al., [2016](https://arxiv.org/abs/1606.05328));
+# Razavi et al., *VQ-VAE-2* ([2019](https://arxiv.org/abs/1906.00446)), with grids above grids.
 
 # %% [markdown] slideshow={"slide_type": "skip"} tags=["navigation"]
 # - **Previous:** [Variational autoencoders](02_vae.ipynb) ([in Colab](https://colab.research.google.com/github/deep-learning-three-ways/deep-learning-three-ways/blob/main/chapters/01_autoencoders/02_vae.ipynb))

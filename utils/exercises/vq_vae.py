@@ -110,7 +110,7 @@ encoder_gradient = Exercise(
         "Which of the three terms of the loss does z's gradient come from?",
         "The reconstruction's is copied; the commitment is β times a square.",
     ],
-    correct="the decoder's gradient, copied, plus the commitment's pull. The codebook's is its own.",
+    correct="the decoder's gradient, copied, plus the commitment's own pull.",
 )
 
 
