@@ -102,3 +102,9 @@ def test_records_on_file_are_whole():
         for found in results.read(path.stem):
             assert dataclasses.asdict(found)["notebook"] == path.stem
             assert found.commit and found.versions["python"] and found.seconds > 0
+
+
+def test_a_small_uncertainty_shows_more_digits():
+    small = record(value=0.21134, low=0.2109, high=0.21178)
+    assert results.rows([small, record(metric="other")])[0][1] == "0.2113 ± 0.0004"
+    assert results.rows([record()])[0][1] == "1.50 ± 0.25"

@@ -114,7 +114,7 @@ encoder_gradient = Exercise(
 )
 
 
-def _perplexity(codes, K):
+def _perplexity_of(codes, K):
     share = np.bincount(codes.ravel().astype(int), minlength=K) / codes.size
     used = share[share > 0]  # 0 log 0 counts as 0
     return np.exp(-(used * np.log(used)).sum())
@@ -140,11 +140,11 @@ def _codes(rng):
     return (rng.integers(0, 5, size=(6, 4)) ** 2 % 7, 9)
 
 
-perplexity = Exercise(
-    "perplexity",
-    "Write perplexity(codes, K): exp of the entropy of the codes' shares, one number; "
+perplexity_of = Exercise(
+    "perplexity_of",
+    "Write perplexity_of(codes, K): exp of the entropy of the codes' shares, one number; "
     "codes may have any shape, and some of the K codes may never occur.",
-    solution=_perplexity,
+    solution=_perplexity_of,
     cases=[
         (np.array([[0, 1], [2, 2]]), 4),
         (np.array([[5, 5], [5, 5]]), 8),
