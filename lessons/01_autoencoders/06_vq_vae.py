@@ -23,6 +23,66 @@
 #     name: python3
 # ---
 
+# %% [markdown] slideshow={"slide_type": "slide"} tags=["header"]
+# # VQ-VAE: a dictionary of codes
+#
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/deep-learning-three-ways/deep-learning-three-ways/blob/main/chapters/01_autoencoders/06_vq_vae.ipynb)
+# [![Open in Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/deep-learning-three-ways/deep-learning-three-ways/main?urlpath=lab/tree/chapters/01_autoencoders/06_vq_vae.ipynb)
+#
+# Discrete codes: a codebook that learns beside the network, how it dies, and a prior that makes it generate.
+#
+# **Time:** about 50 minutes on a CPU, 45 on a GPU.
+#
+# **Before you start:** the variational autoencoder and its bound (chapter 02_vae); convolutions, and cross-entropy as a price in nats.
+#
+# **What you will be able to do:**
+#
+# - send a gradient straight through an argmin, and say which term trains which weights
+# - write the codebook loss, the commitment loss and the moving-average codebook in PyTorch, TensorFlow and Keras
+# - measure a codebook by its live codes and its perplexity, kill it, and revive it
+# - build masked convolutions whose masks are neither trained nor stored, and sample with them
+# - turn reconstruction and prior into bits per dimension, and compare them honestly with a VAE's
+
+# %% cellView="form" jupyter={"source_hidden": true} slideshow={"slide_type": "skip"} tags=["setup"]
+# @title Set-up: find the course's own code (on Colab and Kaggle it is fetched first)
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+REPOSITORY = "https://github.com/deep-learning-three-ways/deep-learning-three-ways"
+
+
+def find_course():
+    """The folder of the course: this one, one above it or, on a hosted machine, a fresh clone."""
+    clone = Path.cwd() / REPOSITORY.rsplit("/", 1)[-1]
+    for folder in (Path.cwd(), *Path.cwd().parents, clone):
+        if (folder / "utils" / "lessons" / "course.toml").is_file():
+            return folder
+    if "google.colab" not in sys.modules and "KAGGLE_KERNEL_RUN_TYPE" not in os.environ:
+        raise FileNotFoundError(
+            f"The course is not around this notebook: clone {REPOSITORY} and open it from there."
+        )
+    print(f"Fetching the course from {REPOSITORY}")
+    command = ["git", "clone", "--quiet", "--depth", "1", "--branch", "main", REPOSITORY]
+    git = subprocess.run([*command, str(clone)], capture_output=True, text=True)
+    if git.returncode != 0:
+        raise ConnectionError(
+            f"The course could not be fetched: see that the internet is switched on for this "
+            f"notebook, then run this cell again. Git says: {git.stderr.strip()}"
+        )
+    return clone
+
+
+course = find_course()
+# Another package of the name "utils" must not stand in the way of the course's own.
+loaded = getattr(sys.modules.get("utils"), "__file__", None)
+if loaded is None or Path(loaded).resolve().parents[1] != course.resolve():
+    for name in [name for name in sys.modules if name.split(".")[0] == "utils"]:
+        del sys.modules[name]
+if sys.path[0] != str(course):
+    sys.path.insert(0, str(course))
+
 # %% tags=["parameters"]
 PROFILE = "quick"  # @param ["quick", "full"]
 FRAMEWORKS = ["torch", "tensorflow", "keras"]  # @param {type:"raw"}
@@ -1667,3 +1727,7 @@ questions.parameter_count.check(...)  # your number
 # **Further reading.** van den Oord et al. ([2017](https://arxiv.org/abs/1711.00937)); the gated
 # PixelCNN, which has no blind spot (van den Oord et al., [2016](https://arxiv.org/abs/1606.05328));
 # Razavi et al., *VQ-VAE-2* ([2019](https://arxiv.org/abs/1906.00446)), with grids above grids.
+
+# %% [markdown] slideshow={"slide_type": "skip"} tags=["navigation"]
+# - **Previous:** [Variational autoencoders](02_vae.ipynb) ([in Colab](https://colab.research.google.com/github/deep-learning-three-ways/deep-learning-three-ways/blob/main/chapters/01_autoencoders/02_vae.ipynb))
+# - **All chapters:** [the chapter map](../../README.md#chapter-map) ([on GitHub](https://github.com/deep-learning-three-ways/deep-learning-three-ways#chapter-map))
