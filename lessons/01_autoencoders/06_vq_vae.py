@@ -1574,9 +1574,12 @@ exercises.reveal("uniform prior", "the PixelCNN's only")
 # %% [markdown]
 # **Explain.** The uniform prior of the first stage was a convenience of training, not a description
 # of the codes. Each place is decoded into a plausible stroke, but nobody sees to it that strokes
-# meet. The first stage alone is **no generator**, however good its reconstructions. (The PixelCNN's
-# samples are digit-like, and not all are digits: ours is small, and has a *blind spot*. Stacked
-# masked 3×3 kernels miss a wedge to the upper right; the gated PixelCNN of the same year mends it.)
+# meet. The first stage alone is **no generator**, however good its reconstructions.
+#
+# Compare the last two rows as well: 8 codes rebuild an image less well than 64, and yet write the
+# better digits, because they are easier to foresee. Part 10 puts numbers to this. (Our PixelCNN is
+# small, and it has a *blind spot*: stacked masked 3×3 kernels miss a wedge to the upper right. The
+# gated PixelCNN of the same year mends that.)
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## 10. Measure it
