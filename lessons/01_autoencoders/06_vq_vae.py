@@ -1623,7 +1623,7 @@ results.show("06_vq_vae")
 # there is only one thing left to buy: the coins.
 
 # %%
-grey = np.clip(digits.x_test / 255, 1e-12, 1 - 1e-12)
+grey = np.clip(digits.x_test[:1000] / 255, 1e-12, 1 - 1e-12)
 tossing = -(grey * np.log(grey) + (1 - grey) * np.log(1 - grey)).sum((1, 2)).mean()
 print(f"The tosses of a test image hold {tossing:.1f} nats of chance, digit or no digit.")
 tosses = [data.binarise(digits.x_test[:200], np.random.default_rng(seed)) for seed in (1, 2)]
