@@ -96,6 +96,7 @@ KERAS_BACKEND = "tensorflow"  # @param ["tensorflow", "torch"]
 import collections
 import functools
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -112,12 +113,66 @@ session = runtime.begin(PROFILE, FRAMEWORKS, SEED, DEVICE, KERAS_BACKEND)
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## 1. The idea
 #
-# IDEA
+# An autoencoder's codes lie wherever the encoder found room. Between them are holes, and what the
+# decoder makes of a hole is anybody's guess. The VAE closes the holes with a KL divergence, which
+# needs the densities of encoder and prior in closed form. The **adversarial autoencoder** (Makhzani,
+# Shlens, Jaitly, Goodfellow and Frey, [2015](https://arxiv.org/abs/1511.05644)) needs neither. It
+# asks a referee instead:
+#
+# 1. encoder and decoder rebuild each image $x$ from its code $z$, as ever;
+# 2. a **discriminator** learns to tell codes from draws of a prior $p(z)$;
+# 3. the encoder learns to fool it.
+#
+# When the discriminator can only guess, codes are spread as the prior is, and a draw from the prior
+# lands where the decoder knows its way. The prior's formula is never used: whatever you can *draw*
+# from will do. You will see codes take the shape of a flower, and of a Swiss roll.
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# ### What the discriminator never sees
+#
+# An image. You may read that an adversarial autoencoder's discriminator compares images with their
+# reconstructions. It does not: it compares **codes with draws from the prior**, vectors of a few
+# numbers. A discriminator of images belongs to other models, such as the VAE-GAN of Larsen et al.
+# ([2016](https://arxiv.org/abs/1512.09300)); put in the place of this one it leaves the codes where
+# they were. In part 9 you will try it.
+#
+# ### What it makes equal
+#
+# Averaged over the data, the encoder spreads its codes as $q(z) = \mathbb E_{x}[q(z \mid x)]$, the
+# **aggregated posterior**. (Here, as in most of the paper's experiments, the encoder is a plain
+# function; all spread comes from the images.) Discriminator $D$ and encoder play Goodfellow et
+# al.'s game ([2014](https://arxiv.org/abs/1406.2661)):
+#
+# $$\min_{q} \max_{D}\;\; \mathbb E_{z \sim p}[\log D(z)] + \mathbb E_{z \sim q}[\log(1 - D(z))].$$
+#
+# For a given $q$ the best answer is $D^*(z) = \frac{p(z)}{p(z) + q(z)}$; put in, the game's value
+# is $2\,\mathrm{JS}(p, q) - \log 4$, with the Jensen–Shannon divergence, which is zero only where
+# $q = p$. So a discriminator that pays $\log 4 \approx 1.386$ is one that has been made to guess.
+# The VAE's KL pulls *each* posterior towards the prior, and so pays for any information about $x$.
+# This game only asks that all of them *together* fill it.
+
+# %%
+grid = np.linspace(-30, 30, 6001)
+
+
+def log_density(mean, std):
+    return -((grid - mean) ** 2) / (2 * std**2) - np.log(std * np.sqrt(2 * np.pi))
+
+
+p = log_density(0, 5)
+for mean, std in ((15, 1), (4, 4), (1, 5), (0, 5)):
+    q = log_density(mean, std)
+    both = np.logaddexp(p, q)  # log(p + q); D* = p / (p + q) and 1 − D* = q / (p + q)
+    pays = (np.exp(p) * (both - p) + np.exp(q) * (both - q)).sum() * (grid[1] - grid[0])
+    print(f"codes N({mean:>2}, {std}²), prior N(0, 5²): the best discriminator pays {pays:.3f}")
+print(f"log 4 = {np.log(4):.3f}")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## 2. The data
 #
-# DATA
+# MNIST digits in grey, 0 to 1. The reconstruction cost is the cross-entropy of grey pixels, summed
+# over the image: a cost, and no likelihood (02 shows why), but an AAE claims none. Labels stay out
+# of sight until part 9; until then they only colour pictures.
 
 # %%
 digits = data.mnist()
@@ -125,8 +180,12 @@ print(digits.describe())
 x_train, y_train = data.flatten(digits.x_train), digits.y_train  # N×784, uint8; N
 x_test, y_test = data.flatten(digits.x_test).astype("float32") / 255, digits.y_test  # grey, 0…1
 
-# %% [markdown]
-# shared
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# ### Three priors
+#
+# All it takes is a function that draws. A Gaussian with the standard deviation 5 that the paper
+# uses; ten petals, a mixture of ten narrow Gaussians; and a Swiss roll, a line wound up. The last
+# two are shapes in the plane.
 
 
 # %% tags=["export"]
@@ -149,6 +208,22 @@ def draw_prior(name, n, latents, rng):
     return z.T.astype("float32")  # n×2
 
 
+# %%
+fig, axes = plots.figure(columns=3, width=9, height=3)
+for ax, prior in zip(axes, ("gaussian", "mixture", "swiss roll"), strict=True):
+    ax.scatter(*draw_prior(prior, 2000, 2, np.random.default_rng(SEED)).T, s=2, c="#555555")
+    ax.set(title=prior, xlim=(-REACH, REACH), ylim=(-REACH, REACH), aspect="equal")
+plots.show(fig, alt="2,000 draws from each prior: a round cloud, ten petals, a spiral of two turns")
+
+# %% [markdown]
+# ### What the three sections share
+#
+# A picture of the codes for the panel; how far codes are from a prior (the *sliced Wasserstein
+# distance*: project both onto many directions, sort, take the mean gap); and `feed`, which deals
+# every step its images and its draws. Because all randomness but dropout comes from there, three
+# models that start alike stay alike.
+
+
 # %% tags=["export"]
 TAB10 = "1f77b4 ff7f0e 2ca02c d62728 9467bd 8c564b e377c2 7f7f7f bcbd22 17becf"
 COLOURS = np.array([list(bytes.fromhex(colour)) for colour in TAB10.split()], np.uint8)  # 10×3
@@ -161,6 +236,14 @@ def scatter(canvas, points, colours):
     column, row = np.clip(np.nan_to_num(place), 0, size).astype(int).T
     for down, right in np.ndindex(2, 2):
         canvas[row + down, column + right] = colours
+
+
+def apart(codes, draws, directions=50):
+    """Sliced Wasserstein distance between two clouds of as many points (N, latents)."""
+    lines = np.random.default_rng(0).standard_normal((codes.shape[1], directions))
+    lines /= np.linalg.norm(lines, axis=0)
+    gaps = np.sort(codes @ lines, axis=0) - np.sort(draws @ lines, axis=0)
+    return float(np.abs(gaps).mean())
 
 
 def portrait(way, aae, images, labels, settings):
@@ -220,6 +303,11 @@ def feed(images, labels, settings, start=0):
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## 3. PyTorch
+#
+# *Modules and an explicit loop.* Encoder, decoder and discriminator are three networks of one kind:
+# two hidden layers of ReLU units, as in the paper, though narrower (it has 1,000 to 1,200 units, we
+# have 128, and 256 in the full profile, so that a checkpoint stays small). `encode` splits the code
+# into $z$ and, for part 9, class probabilities $y$; without classes, $y$ has no columns.
 
 # %% tags=["export", "torch"]
 import torch
@@ -276,6 +364,15 @@ class TorchAAE(nn.Module):
         return found
 
 
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# ### The losses
+#
+# Scores are logits: $D = \sigma(s)$, and $-\log \sigma(s) = \log(1 + e^{-s})$ is `softplus(-s)`,
+# exact where a sigmoid would round to 0. The encoder minimises $-\log D(z)$ instead of
+# $\log(1 - D(z))$: the same aim, with a gradient that does not vanish while the discriminator is
+# winning. `detach` keeps the discriminator's lesson from reaching the encoder.
+
+
 # %% tags=["export", "torch"]
 def reconstruction_torch(aae, x):
     """Cross-entropy of the rebuilt grey images, summed over pixels: B."""
@@ -303,6 +400,15 @@ def fool_torch(rivals):
 def likelihood_torch(aae, known, answers):
     """What the encoder pays for labelled images: −log y of the right label."""
     return F.nll_loss(aae.encode(known)[1].clamp(min=1e-7).log(), answers)
+
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# ### A step in three phases
+#
+# Rebuild (encoder and decoder), judge (discriminator), fool (encoder). Each phase has an optimiser
+# that knows only the weights it may move, which is all the "freezing" a game needs. Adam divides
+# each gradient by its own size, so the losses need no weights: the rates decide how loudly each
+# phase speaks. (The fourth phase, for labels, waits for part 9.)
 
 
 # %% tags=["export", "torch"]
@@ -360,6 +466,10 @@ def train_torch(images, settings, report, labels=None):
     return aae
 
 
+# %% [markdown]
+# The borders of the section: NumPy in, NumPy out, and dropout off.
+
+
 # %% tags=["export", "torch"]
 @torch.no_grad()
 def encode_torch(aae, x):
@@ -383,6 +493,9 @@ ways["torch"] = Way(TorchAAE, train_torch, encode_torch, classify_torch, decode_
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## 4. TensorFlow
+#
+# *The bare metal.* The same three networks from variables and operations; `training` is passed by
+# hand, because nothing here remembers a mode.
 
 # %% tags=["export", "tensorflow"]
 import tensorflow as tf
@@ -469,6 +582,12 @@ def likelihood_tf(aae, known, answers):
     return -tf.reduce_mean(tf.math.log(tf.maximum(right, 1e-7)))
 
 
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# Each phase has a tape of its own, and asks it for the gradient of its own variables. So nothing
+# needs detaching: what a phase does not ask for does not move. `steps` runs ten of them in one
+# graph. The trainer is a `tf.Module`, so `tf.train.Checkpoint` can save and resume a long run.
+
+
 # %% tags=["export", "tensorflow"]
 class TFTrainer(tf.Module):
     """A model, an optimiser for each phase, and a step count: all that a long run resumes."""
@@ -517,6 +636,10 @@ class TFTrainer(tf.Module):
         return losses
 
 
+# %% [markdown]
+# `tf.data` takes the batches from the shared `feed` and prepares a few ahead.
+
+
 # %% tags=["export", "tensorflow"]
 def stream(images, labels, settings, start=0):
     """A tf.data stream of `feed`'s steps, prepared while the graph is busy with earlier ones."""
@@ -538,9 +661,7 @@ def train_tf(images, settings, report, labels=None, trainer=None):
     step = int(trainer.count)
     data.check_batch(settings.batch_size, len(images))
     batches = iter(stream(images, labels, settings, step))
-    preview = functools.partial(
-        portrait, ways["tensorflow"], trainer.aae, images, labels, settings
-    )
+    preview = functools.partial(portrait, ways["tensorflow"], trainer.aae, images, labels, settings)
     while step < settings.steps:
         count, rate = min(10, settings.steps - step), learning_rate(step, settings)
         losses = trainer.steps(batches, tf.constant(count), tf.constant(rate, tf.float32))
@@ -571,6 +692,10 @@ ways["tensorflow"] = Way(TFAAE, train_tf, encode_tf, classify_tf, decode_tf)
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## 5. Keras
+#
+# *Declaration.* `fit` owns the loop, and calls our `train_step` with what `feed` deals: images, and
+# in the place of targets the draws that codes are compared with. Layer names are those of the
+# checkpoint, with two underscores for the dot.
 
 # %% tags=["export", "keras"]
 import keras
@@ -628,6 +753,7 @@ class KerasNetworks(keras.Model):
         self.decoder = keras_mlp("decoder", latents + classes, hidden, PIXELS, dropout)
         seen = PIXELS if judged == "images" else latents
         self.discriminator = keras_mlp("discriminator", seen, hidden, 1)
+        self.meters = [keras.metrics.Mean(n) for n in ("loss", "discriminator", "encoder")]
         self.label_discriminator = None
         if classes:
             self.label_discriminator = keras_mlp("label_discriminator", classes, hidden, 1)
@@ -651,6 +777,11 @@ class KerasNetworks(keras.Model):
         return found
 
 
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# A game has no single loss, so `compute_loss` is not enough: three optimisers take turns in
+# `train_step`. No layer is ever frozen.
+
+
 # %% tags=["export", "keras"]
 class KerasAAE(KerasNetworks):
     """The networks with `compile` and `train_step`, which `fit` calls for every batch."""
@@ -663,7 +794,6 @@ class KerasAAE(KerasNetworks):
         self.rebuilding = self.phase(make(0.9), self.encoder, self.decoder)
         self.judging, self.fooling = self.phase(make(0.5), *judges), self.phase(make(0.5), *made_by)
         self.classifying = self.phase(make(0.9), self.encoder)
-        self.meters = [keras.metrics.Mean(n) for n in ("loss", "discriminator", "encoder")]
 
     def phase(self, optimizer, *nets):
         optimizer.build([w for net in nets for w in net.trainable_variables])
@@ -686,7 +816,8 @@ class KerasAAE(KerasNetworks):
 
 
 # %% [markdown]
-# descend
+# Gradients are the one thing that `keras.ops` does not have, so here the code branches: a tape on
+# TensorFlow, `autograd` on PyTorch.
 
 
 # %% tags=["export", "keras"]
@@ -721,9 +852,7 @@ def train_keras(images, settings, report, labels=None):
     """Train on uint8 images (N, 784); stop when the steps are done or `report` says so."""
     data.check_batch(settings.batch_size, len(images))
     classes = CLASSES if settings.labels else 0
-    aae = KerasAAE(
-        settings.latents, settings.hidden, classes, settings.dropout, settings.judged
-    )
+    aae = KerasAAE(settings.latents, settings.hidden, classes, settings.dropout, settings.judged)
     rate = settings.learning_rate
     if settings.schedule == "linear":
         rate = keras.optimizers.schedules.PolynomialDecay(rate, settings.steps, rate / 20)
@@ -752,6 +881,599 @@ def decode_keras(aae, codes):
 
 
 ways["keras"] = Way(KerasAAE, train_keras, encode_keras, classify_keras, decode_keras)
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## 6. Same model?
+#
+# One set of weights, made in NumPy, goes into each model, and one batch of images and draws goes
+# through it. Codes, rebuilt logits and the discriminator's scores must agree. Then each takes
+# **one whole training step**, all three phases of it, by plain gradient descent: where every
+# weight ends up checks losses, gradients, the order of the phases, and that each phase moves its
+# own networks and no others. Dropout is off here: it draws its masks from other generators.
+
+# %%
+rng = np.random.default_rng(SEED)
+ends = {"encoder": (784, 2), "decoder": (2, 784), "discriminator": (2, 1)}
+weights = {}
+for net, (n_in, n_out) in ends.items():
+    for layer, shape in {
+        "hidden1": (n_in, 128),
+        "hidden2": (128, 128),
+        "out": (128, n_out),
+    }.items():
+        weights[f"{net}.{layer}.kernel"] = rng.normal(0, 0.1, shape).astype("float32")
+        weights[f"{net}.{layer}.bias"] = rng.normal(0, 0.1, shape[1:]).astype("float32")
+x_same = rng.random((20, 784), dtype="float32")  # 20 made-up grey images
+z_same = draw_prior("gaussian", 20, 2, rng)
+none_same = (np.zeros((20, 0), "float32"), np.zeros((0, 784), "float32"), np.zeros(0, "int64"))
+toy = SimpleNamespace(**QUICK, seed=SEED)
+RATE = 0.01  # of the plain descent
+evidence = {}  # framework -> the quantities to compare
+
+
+def moved(after):
+    """How far each weight has come, in units of the rate: the sum of the phases' gradients."""
+    return {name: (weights[name] - after[name]) / RATE for name in weights}
+
+
+# %% tags=["torch"]
+trainer = TorchTrainer(toy)
+parity.set_weights(trainer.aae, weights)
+x, z = torch.as_tensor(x_same), torch.as_tensor(z_same)
+codes, logits = trainer.aae.encode(x)[0], trainer.aae.rebuild(x)
+outputs = {"codes": codes, "logits": logits, "scores": trainer.aae.discriminator(z)}
+evidence["torch"] = {name: parity.to_numpy(value) for name, value in outputs.items()}
+for phase in ("rebuilding", "judging", "fooling"):
+    theirs = getattr(trainer, phase).param_groups[0]["params"]
+    setattr(trainer, phase, torch.optim.SGD(theirs, RATE))
+losses = trainer.step(RATE, x, z, *map(torch.as_tensor, none_same))
+evidence["torch"]["losses"] = np.array([float(loss) for loss in losses])
+evidence["torch"]["one step of three phases"] = moved(parity.get_weights(trainer.aae))
+parameters = parity.count(trainer.aae)
+
+# %% tags=["tensorflow"]
+
+
+class Descent:
+    """Plain gradient descent, with the face of utils.tf_optimizers.Adam."""
+
+    def __init__(self, parameters):
+        self.parameters = parameters
+
+    def apply(self, gradients, rate):
+        for w, gradient in zip(self.parameters, gradients, strict=True):
+            w.assign_sub(rate * gradient)
+
+
+trainer = TFTrainer(toy)
+parity.set_weights(trainer.aae, weights)
+codes, logits = trainer.aae.encode(x_same)[0], trainer.aae.rebuild(x_same)
+outputs = {"codes": codes, "logits": logits, "scores": trainer.aae.discriminator(z_same)}
+evidence["tensorflow"] = {name: parity.to_numpy(value) for name, value in outputs.items()}
+for phase in ("rebuilding", "judging", "fooling"):
+    setattr(trainer, phase, Descent(getattr(trainer, phase).parameters))
+losses = trainer.step(RATE, tf.constant(x_same), tf.constant(z_same), *none_same)
+evidence["tensorflow"]["losses"] = np.array([float(loss) for loss in losses])
+evidence["tensorflow"]["one step of three phases"] = moved(parity.get_weights(trainer.aae))
+parameters = parity.count(trainer.aae)
+
+# %% tags=["keras"]
+model = KerasAAE(2, 128)
+parity.set_weights(model, weights)
+codes, logits = model.encode(x_same)[0], model(x_same)
+outputs = {"codes": codes, "logits": logits, "scores": model.discriminator(z_same)}
+evidence["keras"] = {name: parity.to_numpy(value) for name, value in outputs.items()}
+model.compile(lambda beta_1: keras.optimizers.SGD(RATE))
+found = model.train_on_batch(x_same, (z_same, *none_same), return_dict=True)
+losses = [float(found[name]) for name in ("loss", "discriminator", "encoder")]
+evidence["keras"]["losses"] = np.array(losses)
+evidence["keras"]["one step of three phases"] = moved(parity.get_weights(model))
+parameters = parity.count(model)
+
+# %% tags=["same-model", "nbval-check-output"] slideshow={"slide_type": "subslide"}
+comparison = parity.compare(evidence, tolerance=1e-5)
+print(f"{parameters:,} parameters in each")
+print(comparison.verdict())
+
+# %% [markdown]
+# The differences themselves (they vary from one processor to the next):
+
+# %%
+print(comparison.numbers())
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## 7. Train it
+#
+# The preview's left half shows the code plane: draws from the prior in grey, and on them the codes
+# of 2,000 training images, one colour for each digit; codes beyond the frame lie on its edge. The
+# right half decodes 25 draws. Watch the colours spread until they cover the grey. Then choose
+# another prior, and train again. (With more than two latents you see the first two.)
+
+# %%
+start = QUICK if session.quick else FULL
+most, priors = max(10_000, start["steps"]), ["gaussian", "mixture", "swiss roll"]
+controls = [
+    Choice("prior", start["prior"], priors, help="the shape that codes are to take"),
+    Choice("judged", start["judged"], ["codes", "images", "nothing"], help="the discriminator's"),
+    Slider("learning_rate", start["learning_rate"], 1e-5, 1e-1, log=True, help="of every phase"),
+    Slider("latents", start["latents"], 2, 20, help="dimensions of z; 2 for petals and roll"),
+    Slider("hidden", start["hidden"], 32, 512, step=32, help="units of each hidden layer"),
+    Slider("dropout", start["dropout"], 0.0, 0.5, step=0.05, help="in encoder and decoder"),
+    Choice("labels", start["labels"], [0, 100, 1000], help="how many labels may be seen"),
+    Slider("batch_size", start["batch_size"], 10, 500, step=10, help="images in a step"),
+    Slider("steps", start["steps"], 100, most, step=100, help="each has three phases"),
+    Choice("schedule", start["schedule"], ["constant", "linear"], help="linear: falls to 1/20"),
+]
+
+
+def summary(model, settings):
+    """What the panel's table lists, on up to 1,000 test images."""
+    way, x, y = ways[settings.framework], x_test[:1000], y_test[:1000]
+    codes = way.encode(model, x)
+    draws = draw_prior(settings.prior, len(x), settings.latents, np.random.default_rng(0))
+    found = {"codes to prior": apart(codes, draws)}
+    if settings.labels:
+        found["test error, %"] = 100 * float((way.classify(model, x).argmax(1) != y).mean())
+    return found
+
+
+trainers = {n: functools.partial(way.train, x_train, labels=y_train) for n, way in ways.items()}
+panel = Panel(trainers, controls, title="Adversarial autoencoder", summary=summary)
+panel.show()
+
+# %% [markdown]
+# No front end is needed. The same run from a script is one call, here with the ten petals:
+
+# %%
+name, *_ = ways  # the first of your frameworks
+PLANE = {key: QUICK[key] for key in ("latents", "hidden", "dropout", "schedule")}
+petals = settings_of(controls, name, SEED, prior="mixture", steps=1500, **PLANE)
+model = run(trainers[name], petals, "AAE", every=200)
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ### Three priors, one encoder
+#
+# Codes of test images: on the left from a checkpoint with the Gaussian prior, in the middle from
+# the run above, on the right from a checkpoint with a Swiss roll. Nothing in the loss knows what
+# a petal or a roll is. The prior's *density* is never asked for either: a program that draws from
+# it is enough, and `draw_prior` is all that changes.
+
+
+# %%
+def restored(name, checkpoint):
+    """A checkpoint's model in the framework `name`."""
+    info = checkpoints.load(checkpoint).info
+    model = ways[name].build(info["latents"], info["hidden"])
+    checkpoints.load_into(model, checkpoint)
+    return model
+
+
+plane = restored(name, "05_aae_2d")
+shapes = {"gaussian": plane, "mixture": model, "swiss roll": restored(name, "05_aae_roll")}
+fig, axes = plots.figure(columns=3, width=9, height=3.2)
+for ax, (prior, shaped) in zip(axes, shapes.items(), strict=True):
+    codes = ways[name].encode(shaped, x_test[:3000])
+    ax.scatter(*codes.T, s=2, c=COLOURS[y_test[:3000]] / 255)
+    ax.set(title=prior, xlim=(-REACH, REACH), ylim=(-REACH, REACH), aspect="equal")
+    for digit in range(10):
+        middle = np.median(codes[y_test[:3000] == digit], axis=0)
+        ax.annotate(str(digit), middle, weight="bold", bbox={"fc": "white", "ec": "none", "pad": 1})
+alt = (
+    "codes of test digits, coloured by digit: a round cloud, ten petals, and a spiral of two turns"
+)
+plots.show(fig, alt=alt)
+
+# %% [markdown]
+# ### A model that has had its time
+#
+# The paper measures a model with an eight-dimensional code. From here on we use one: a file that
+# loads into whichever framework you run, in a second.
+
+# %%
+trained = {n: restored(n, "05_aae") for n in ways}
+name, *_ = trained
+way, aae = ways[name], trained[name]
+print(f"{checkpoints.load('05_aae').info['what']}, in {runtime.LABELS[name]}.")
+eight = draw_prior("gaussian", 48, 8, np.random.default_rng(1))
+alt = "48 digits decoded from draws of the prior: most are clear, some lie between two digits"
+plots.show(plots.grid(way.decode(aae, eight).reshape(-1, 28, 28), columns=16, scale=2), alt=alt)
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## 8. Look inside
+#
+# ### Walk in the plane of codes
+#
+# The two-dimensional model again. Move the cross through the cloud of test codes and see what
+# the decoder makes of its place. Inside the prior every place is a digit, or lies between two.
+# Then walk out of it, beyond 15: no training image was ever there.
+
+# %%
+cloud = np.full((302, 302, 3), 255, np.uint8)
+scatter(cloud, ways[name].encode(plane, x_test[:5000]), COLOURS[y_test[:5000]])
+
+
+def place(z1, z2):
+    """The cloud of codes with a cross at (z1, z2), and what the place decodes to."""
+    marked = cloud.copy()
+    cross = np.linspace(-0.8, 0.8, 40)
+    for line in (np.stack([z1 + cross, 0 * cross + z2]), np.stack([0 * cross + z1, z2 + cross])):
+        scatter(marked, line.T, np.array([0, 0, 0]))
+    digit = ways[name].decode(plane, np.array([[z1, z2]], "float32")).reshape(1, 28, 28)
+    made = plots.grid(digit, pad=0, scale=11)[:302, :302]  # 308 → 302
+    return np.hstack([marked, np.stack([made] * 3, axis=2)])
+
+
+Explorer(
+    place,
+    [
+        Slider("z1", 3.0, -20.0, 20.0, step=0.25, help="left to right"),
+        Slider("z2", 3.0, -20.0, 20.0, step=0.25, help="bottom to top"),
+    ],
+    title="Walk in the plane of codes",
+    alt="left: codes of test digits fill a round cloud, with a cross in it; right: the digit there",
+).show()
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# ### Along the roll
+#
+# A Swiss roll is a line that has been rolled up, so *one* number says where on it you are: a
+# sheet of digits in one dimension. `turns` unrolls it.
+
+# %%
+rolled = shapes["swiss roll"]
+
+
+def unroll(turns):
+    """Nine places along the roll; the middle one follows the slider."""
+    turn = 2 * np.pi * np.linspace(max(0.1, turns - 0.4), min(2.0, turns + 0.4), 9)
+    turn[4] = 2 * np.pi * turns
+    path = (turn * [np.cos(turn), np.sin(turn)]).T.astype("float32")  # 9×2
+    canvas = np.full((152, 152, 3), 255, np.uint8)
+    scatter(canvas, draw_prior("swiss roll", 3000, 2, np.random.default_rng(0)), 190)
+    scatter(canvas, path.repeat(9, axis=0) + np.indices((9, 9))[0].reshape(-1, 1) * 0.05, 0)
+    made = plots.grid(ways[name].decode(rolled, path).reshape(-1, 28, 28), columns=9, scale=2)
+    frame = np.full((152, made.shape[1]), 255, np.uint8)
+    frame[44 : 44 + made.shape[0]] = made
+    return np.hstack([canvas, np.stack([frame] * 3, axis=2)])
+
+
+Explorer(
+    unroll,
+    [Slider("turns", 1.0, 0.1, 2.0, step=0.05, help="from the middle outwards")],
+    title="Along the Swiss roll",
+    alt="left: the roll with nine marked places; right: the nine digits, each turning into the next",
+).show()
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## 9. Predict, run, explain
+#
+# ### What the discriminator is for
+#
+# Three short runs that differ in one thing: what the discriminator compares. *Codes* with draws
+# from the prior, as above; *images* with their reconstructions, which is how the model is often
+# described; or *nothing*, so that a plain autoencoder remains. **First commit to a prediction.**
+
+# %%
+exercises.predict(
+    "Whose decoded draws from the prior come closest to real digits? Where it compares …",
+    ["codes", "images", "nothing"],
+    key="samples",
+)
+exercises.predict(
+    "And which rebuilds test images best? Where the discriminator compares …",
+    ["codes", "images", "nothing"],
+    key="rebuilding",
+)
+
+# %%
+n = min(1000, len(x_test))
+draws, x = draw_prior("gaussian", n, 8, np.random.default_rng(0)), x_test[:n]
+real = judge.load().features(x)
+runs, costs, distances = {}, {}, {}
+print("judged     rebuilding, nats   codes to prior   Fréchet distance of decoded draws")
+for judged in ("codes", "images", "nothing"):
+    chosen = settings_of(controls, name, SEED, judged=judged, steps=500, **{**PLANE, "latents": 8})
+    model = runs[judged] = ways[name].train(x_train, chosen, lambda *_: True)
+    codes = ways[name].encode(model, x)
+    made = ways[name].decode(model, codes).clip(1e-6, 1 - 1e-6)
+    costs[judged] = -(x * np.log(made) + (1 - x) * np.log(1 - made)).sum(axis=1).mean()
+    samples = judge.load().features(ways[name].decode(model, draws))
+    distances[judged] = metrics.frechet_distance(samples, real)
+    gap = apart(codes, draws)
+    print(f"{judged:<10} {costs[judged]:16.1f}   {gap:14.1f}   {distances[judged]:33.1f}")
+
+# %%
+fig, axes = plots.figure(columns=3, rows=2, width=9, height=6)
+for (judged, model), ax, below in zip(runs.items(), *axes, strict=True):
+    codes = ways[name].encode(model, x_test[:2000])
+    half = max(REACH, np.abs(codes).max())
+    ax.scatter(*draws[:, :2].T, s=2, c="#bbbbbb")
+    ax.scatter(*codes[:, :2].T, s=2, c=COLOURS[y_test[:2000]] / 255)
+    ax.set(title=f"judged: {judged}", xlim=(-half, half), ylim=(-half, half), aspect="equal")
+    made = ways[name].decode(model, draws[:25]).reshape(-1, 28, 28)
+    below.imshow(plots.grid(made, columns=5), cmap="gray")
+    below.set(xticks=[], yticks=[], title="decoded draws")
+alt = (
+    "codes over the prior, and decoded draws, for the three runs. Judged codes cover the prior's "
+    "cloud and draws decode to digits; with judged images or nothing the codes lie elsewhere"
+)
+plots.show(fig, alt=alt)
+
+# %%
+exercises.reveal("samples", min(distances, key=distances.get))
+exercises.reveal("rebuilding", min(costs, key=costs.get))
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# **Explain.** *Codes* are pulled over the prior until the discriminator guesses; draws then land
+# among codes, and decode to digits.
+#
+# *Nothing:* the plain autoencoder rebuilds without a second master, and its codes lie where they
+# like: far beyond the prior, and with holes. Where they happen to overlap with it draws decode to
+# something, but to a few of the digits and the smears between them.
+#
+# *Images:* now the discriminator has an easy task, since reconstructions are smoother than any
+# image, and its gradient drowns the reconstruction's. Give it a gentler rate and it makes
+# reconstructions crisper, which is what the VAE-GAN wants it for. But at any rate **nothing asks
+# anything of the codes**: they ignore the prior, and so draws from it decode to nothing. Sharp
+# reconstructions are no sign of a generator.
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# ### A discriminator that never learns
+#
+# Many Keras GANs and adversarial autoencoders on the web follow one pattern: compile the
+# discriminator, set `trainable = False`, put it behind the generator and compile that. In Keras 2
+# the flag was read by `compile`, so the discriminator, compiled before, went on learning by its
+# own `train_on_batch`. Keras 3 reads the flag when it trains.
+
+# %%
+exercises.predict(
+    "In Keras 3, five steps of such a discriminator's own train_on_batch move its weights …",
+    ["as in Keras 2", "not at all", "not at all, and raise an error"],
+    key="frozen",
+)
+
+# %% tags=["keras"]
+import warnings
+
+frozen = keras_mlp("discriminator", 2, 32, 1)
+loss = keras.losses.BinaryCrossentropy(from_logits=True)
+frozen.compile("adam", loss)
+frozen.trainable = False  # "for the combined model only", as the comment there usually says
+combined = keras.Sequential([keras_mlp("encoder", PIXELS, 32, 2), frozen])
+combined.compile("adam", loss)
+before = parity.to_numpy(frozen.weights[0])
+with warnings.catch_warnings(record=True) as said:
+    warnings.simplefilter("always")
+    for _ in range(5):
+        frozen.train_on_batch(draws[:100, :2], np.ones((100, 1), "float32"))
+moved_by = np.abs(parity.to_numpy(frozen.weights[0]) - before).max()
+print(f"Largest change of a weight in five steps: {moved_by:.1e}")
+print("Keras warns:", next((str(w.message) for w in said if "trainable" in str(w.message)), "no"))
+exercises.reveal("frozen", "not at all" if moved_by == 0 else "as in Keras 2")
+
+# %% [markdown]
+# A warning among others, no error, and a loss that still falls for the other half: the encoder
+# learns to fool a discriminator that stays random. The remedy is not to freeze at all. In part 5
+# each phase names the variables it moves. Whatever you build, look once whether every part moves:
+
+# %% tags=["keras"]
+ours = KerasAAE(2, 32)
+ours.compile(lambda beta_1: keras.optimizers.Adam(1e-3, beta_1))
+before = parity.get_weights(ours)
+batch = x_train[:100].astype("float32") / 255
+for _ in range(5):
+    empty = np.zeros((100, 0), "float32"), np.zeros((0, PIXELS), "float32"), np.zeros(0, "int64")
+    ours.train_on_batch(batch, (draws[:100, :2], *empty))
+after = parity.get_weights(ours)
+for net in ("encoder", "decoder", "discriminator"):
+    steps = [np.abs(after[key] - before[key]).max() for key in before if key.startswith(net)]
+    print(f"{net:<14} largest change of a weight {max(steps):.4f}")
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# ### A thousand labels
+#
+# The paper's semi-supervised variant splits the code: a *style* $z$ as before, and a *class* $y$,
+# ten numbers from a softmax. A second discriminator compares $y$ with one-hot draws, so that $y$
+# says one digit and says each about equally often; and a fourth phase moves the encoder towards
+# the right label for those images that have one. Here 1,000 of the training images do.
+
+# %%
+exercises.predict(
+    "A plain network of the same size, trained on the 1,000 labelled images alone, errs on about "
+    "10 % of MNIST's test images. With the unlabelled images added …",
+    ["it errs less often", "about as often", "more often: most images have no label"],
+    key="labels",
+)
+
+# %%
+from sklearn.neural_network import MLPClassifier
+
+some = labelled(y_train, 1000, SEED)
+alone = MLPClassifier((128, 128), random_state=SEED).fit(x_train[some] / 255, y_train[some])
+steps = 1000 if session.quick else 60_000
+chosen = settings_of(controls, name, SEED, labels=1000, steps=steps, **{**PLANE, "latents": 10})
+styled = ways[name].train(x_train, chosen, lambda *_: True, labels=y_train)
+wrong = ways[name].classify(styled, x_test).argmax(axis=1) != y_test
+error, base = 100 * wrong.mean(), 100 * (1 - alone.score(x_test, y_test))
+spread = 100 * np.sqrt(wrong.mean() * (1 - wrong.mean()) / len(wrong))
+print(f"1,000 labels alone:              test error {base:.1f} %")
+print(f"with {len(x_train):,} unlabelled images: test error {error:.1f} ± {spread:.1f} %")
+print("Makhzani et al., 1,000 labels:   test error 1.60 ± 0.08 %")
+exercises.reveal("labels", "it errs less often" if error < base else "about as often")
+
+# %% [markdown]
+# Better than the labels alone, and far from the paper's number: it took 1,000 units a layer, its
+# own schedule and many epochs, where this run had 128 units and less than two. The panel will let
+# you go on: set *labels* to 1,000 and *latents* to 10, and give it 10,000 steps.
+#
+# What the split buys besides: with $z$ held fixed and $y$ turned through the ten classes, the
+# decoder writes all digits in one hand. Nobody labelled a handwriting.
+
+# %%
+styles = draw_prior("gaussian", 6, 10, np.random.default_rng(2))  # 6×10
+codes = [np.concatenate([style, y]) for style in styles for y in np.eye(10, dtype="float32")]
+sheet = ways[name].decode(styled, np.array(codes, "float32")).reshape(-1, 28, 28)
+alt = "six rows of the digits 0 to 9, each row in one handwriting; some are still blurred"
+plots.show(plots.grid(sheet, columns=10, scale=2), alt=alt)
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## 10. Measure it
+#
+# The paper reports a **Parzen-window log-likelihood**: put a Gaussian of width $\sigma$ on each of
+# 10,000 decoded draws $s$, and ask how likely the test images are under their mixture:
+#
+# $$\log p(x) \approx \log \frac{1}{10\,000} \sum_{s} \mathcal N(x;\, s, \sigma^2 I).$$
+#
+# $\sigma$ is chosen on held-out training images. Here for 500 test images, with the checkpoint in
+# each framework and the same draws:
+
+# %%
+SIGMAS = (0.12, 0.14, 0.16, 0.18, 0.2, 0.22, 0.25)
+held_out = x_train[-500:].astype("float32") / 255  # not trained on by the checkpoint
+draws = draw_prior("gaussian", 10_000, 8, np.random.default_rng(0))
+
+
+def windows(samples, who):
+    """Print the Parzen log-likelihood of 500 test images under windows on samples."""
+    sigma = metrics.parzen_sigma(samples, held_out, SIGMAS)
+    value = metrics.mean_and_error(metrics.parzen(samples, x_test[:500], sigma))
+    print(f"{who:<34} {str(value):>16} nats   (σ = {sigma:g})")
+
+
+for each, model in trained.items():
+    windows(ways[each].decode(model, draws), f"10,000 draws, {runtime.LABELS[each]}")
+
+# %% [markdown]
+# ### A number to distrust
+#
+# Theis, van den Oord and Bethge ([2016](https://arxiv.org/abs/1511.01844)) advise against this
+# measure: in many dimensions it says little about the true likelihood, and it prefers *averages* to
+# images. See for yourself. No sample is better than a real image, so put windows on training images
+# and on averages of them:
+
+# %%
+from sklearn.cluster import MiniBatchKMeans
+
+real = x_train[: min(10_000, len(x_train) - 500)].astype("float32") / 255
+windows(real, f"{len(real):,} training images")
+means = MiniBatchKMeans(min(500, len(real) // 3), max_iter=2, n_init=1, random_state=SEED)
+windows(means.fit(real).cluster_centers_, f"{means.n_clusters} averages of them (k-means)")
+
+# %% [markdown]
+# Training images lose to a few hundred blurred averages of themselves, and to our model: an average
+# is near to many images, an image only to itself. So the number is there to be compared with other
+# papers' numbers, measured alike, and for nothing else.
+#
+# ### A second opinion
+#
+# The **Fréchet distance** fits a Gaussian to features of real images and one to features of samples,
+# and measures how far apart they are (with Inception's features it is called FID, Heusel et al.,
+# [2017](https://arxiv.org/abs/1706.08500)). Our features are those of the course's own frozen
+# classifier, so our numbers compare with each other and not with published FIDs. Its floor is not
+# zero: two samples of *real* images differ as well.
+
+# %%
+features = judge.load().features
+few = x_test[:1000]
+floor = metrics.frechet_distance(features(x_train[:1000]), features(few))
+print(f"Fréchet distance to {len(few):,} test images: 1,000 training images {floor:.2f} (floor)")
+for prior, (codes_of, model) in {
+    "8-d Gaussian, checkpoint": (draws[:1000], aae),
+    "2-d Gaussian, checkpoint": (draw_prior("gaussian", 1000, 2, np.random.default_rng(0)), plane),
+}.items():
+    made = ways[name].decode(model, codes_of)
+    print(f"{prior}: {metrics.frechet_distance(features(made), features(few)):.2f}")
+
+# %% [markdown]
+# And on the whole test set, recorded by `make results`:
+
+# %%
+from utils import results
+
+results.show("05_aae")
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## 11. Exercises
+#
+# Fill in, run, read what the check says. `hint()` can be called more than once; `solution()`
+# shows one. Each works on NumPy arrays.
+
+# %% [markdown]
+# **1. Who judges what?** The one thing to take away from this notebook.
+
+# %%
+questions.judged.ask()
+questions.judged.check(...)  # "a", "b", "c" or "d"
+
+# %% [markdown]
+# **2. The discriminator's loss**, from its scores (logits) of real draws and of made codes. Scores
+# of ±1,000 must not break it.
+
+
+# %%
+def judge_loss(real, made):
+    """One number, from scores (B,) and (B,)."""
+    return ...  # your code
+
+
+questions.judge_loss.check(judge_loss)
+# questions.judge_loss.hint()
+# questions.judge_loss.solution()
+
+# %% [markdown]
+# **3. The encoder's loss**, the one that does not saturate.
+
+
+# %%
+def fool_loss(made):
+    """One number, from scores (B,)."""
+    return ...  # your code
+
+
+questions.fool_loss.check(fool_loss)
+
+# %% [markdown]
+# **4. Parzen windows**, safe for images that lie far from every sample.
+
+
+# %%
+def parzen(samples, x, sigma):
+    """log p of images x (N, D) under windows of width sigma on samples (M, D): shape (N,)."""
+    return ...  # your code
+
+
+questions.parzen.check(parzen)
+
+# %% [markdown]
+# **5. Change the data.** Any folder of images, or an IDX file such as Fashion-MNIST's, can take
+# MNIST's place. Load one with `data.from_images(folder)` or `data.from_idx(images, labels)`,
+# check it, put it into `x_train` and `y_train`, and train in the panel again.
+
+# %%
+my_digits = ...  # data.from_images("…") or data.from_idx("…")
+questions.other_data.check(my_digits)
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## 12. What to remember
+#
+# - The discriminator tells **codes** from draws of the prior. It never sees an image.
+# - A step has three phases, each with its own optimiser: rebuild, judge, fool. At best the
+#   discriminator pays log 4.
+# - The prior needs no density: a program that draws from it is enough.
+# - In Keras 3 a frozen discriminator does not train. Freeze nothing: name what each phase moves.
+# - Split the code and give the class a prior of its own, and a few labels go a long way.
+# - Parzen windows prefer blurred averages to real images. Report a second measure, and its floor.
+#
+# | use | when |
+# |---|---|
+# | an AAE | the prior is a shape without a density, or codes should carry a class and a style |
+# | a VAE | you want a likelihood, or a code for each image with its own uncertainty |
+# | a GAN | only the look of samples counts, and no encoder is needed |
+# | a plain autoencoder | you only need compression or anomaly scores |
+#
+# **Further reading.** Makhzani et al. ([2015](https://arxiv.org/abs/1511.05644)); Tolstikhin et
+# al., *Wasserstein Auto-Encoders* ([2018](https://arxiv.org/abs/1711.01558)), who show that the AAE
+# is a special case of theirs; Theis et al. ([2016](https://arxiv.org/abs/1511.01844)) on measures.
 
 # %% [markdown] slideshow={"slide_type": "skip"} tags=["navigation"]
 # - **Previous:** [Variational autoencoders](02_vae.ipynb) ([in Colab](https://colab.research.google.com/github/deep-learning-three-ways/deep-learning-three-ways/blob/main/chapters/01_autoencoders/02_vae.ipynb))

@@ -17,8 +17,8 @@ judged = ChoiceExercise(
     why={
         "a": "that is the popular error (it makes another model, which part 9 breaks): look at "
         "`rivals`, which hands the discriminator z and codes, and no image.",
-        "b": "that is a GAN; here images are compared pixel by pixel, by the reconstruction cost.",
-        "c": "codes pass for draws of the prior when the discriminator can do no better than guess.",
+        "b": "that is a GAN; here images are only compared pixel by pixel, by the reconstruction.",
+        "c": "codes pass for draws of the prior once the discriminator can only guess.",
         "d": "both of these come from the encoder, and the prior would have no say at all.",
     },
     hints=[
