@@ -18,29 +18,28 @@ SAMPLES = 10_000
 SIGMAS = tuple(np.round(np.arange(0.12, 0.251, 0.01), 2))
 REFERENCE = "340 ± 2 (Makhzani et al. 2015)"
 FLOOR = "a warning: real images score less (Theis et al. 2016)"
-PLANE = {"latents": 2, "hidden": 128, "dropout": 0.0}
-MODELS: dict[str, list[dict[str, Any]]] = {
-    # name of the checkpoint -> its stages: what each changes of the lesson's FULL settings
-    "05_aae_2d": [{**PLANE, "steps": 23_600}],
-    "05_aae_roll": [{**PLANE, "steps": 17_700, "prior": "swiss roll"}],
-    # 150 epochs, and 60 without dropout, in which the decoder learns to be exact
-    "05_aae": [{}, {"dropout": 0.0, "learning_rate": 5e-4, "steps": 35_400}],
+MODELS: dict[str, dict[str, Any]] = {
+    # name of the checkpoint -> what differs from the lesson's FULL settings
+    "05_aae_2d": {"latents": 2, "hidden": 128, "dropout": 0.0, "steps": 23_600},
+    "05_aae_roll": {"latents": 2, "hidden": 128, "dropout": 0.0, "steps": 17_700}
+    | {"prior": "swiss roll"},
+    "05_aae": {},
 }
 
 
-def stages(lesson: ModuleType, name: str) -> list[SimpleNamespace]:
-    """The settings of each stage in which a checkpoint is trained."""
-    fixed = {"seed": SEED, "framework": "tensorflow"}
-    return [SimpleNamespace(**{**lesson.FULL, **change, **fixed}) for change in MODELS[name]]
+def settings_of(lesson: ModuleType, name: str) -> SimpleNamespace:
+    """The settings with which a checkpoint is trained."""
+    return SimpleNamespace(
+        **{**lesson.FULL, **MODELS[name], "seed": SEED, "framework": "tensorflow"}
+    )
 
 
-def what(trained: list[SimpleNamespace]) -> str:
+def what(settings: SimpleNamespace) -> str:
     """How a checkpoint came about, in words."""
-    s = trained[0]
-    steps = ", then ".join(f"{s.steps:,} steps with dropout {s.dropout:g}" for s in trained)
+    s = settings
     return (
         f"784-{s.hidden}-{s.hidden}-{s.latents} adversarial autoencoder, {s.prior} prior, "
-        f"{steps}, {s.batch_size} images a step"
+        f"dropout {s.dropout:g}, {s.steps:,} steps of {s.batch_size} images"
     )
 
 
@@ -56,53 +55,41 @@ def train(folder: Path = Path("build/train")) -> None:
 def _train_one(lesson: ModuleType, images: np.ndarray, name: str, folder: Path) -> None:
     import tensorflow as tf
 
-    weights, started = None, time.monotonic()
-    for number, settings in enumerate(stages(lesson, name), start=1):
-        trainer = lesson.TFTrainer(settings)
-        if weights is not None:
-            parity.set_weights(trainer.aae, weights)
-        saved = tf.train.Checkpoint(trainer=trainer)
-        keeper = tf.train.CheckpointManager(saved, str(folder / str(number)), 2)
-        keeper.restore_or_initialize()
-        begun = f"from step {int(trainer.count):,} of {settings.steps:,}"
-        print(f"{name}, stage {number}: {begun}", flush=True)
-        aae = lesson.train_tf(images, settings, _Reporter(keeper), trainer=trainer)
-        keeper.save()
-        weights = parity.get_weights(aae)
-    save(name, weights, stages(lesson, name), time.monotonic() - started)
+    settings = settings_of(lesson, name)
+    trainer = lesson.TFTrainer(settings)
+    keeper = tf.train.CheckpointManager(tf.train.Checkpoint(trainer=trainer), str(folder), 2)
+    keeper.restore_or_initialize()
+    print(f"{name}: from step {int(trainer.count):,} of {settings.steps:,}", flush=True)
+    started = saved = time.monotonic()
 
-
-class _Reporter:
-    """A report that saves once a minute, which is what a cut then loses."""
-
-    def __init__(self, keeper: Any) -> None:
-        self.keeper, self.saved = keeper, time.monotonic()
-
-    def __call__(self, step: int, logs: dict[str, float], preview: Any = None) -> bool:
-        if time.monotonic() - self.saved > 60:
-            self.keeper.save()
-            self.saved = time.monotonic()
+    def report(step: int, logs: dict[str, float], preview: Any = None) -> bool:
+        nonlocal saved
+        if time.monotonic() - saved > 60:  # a cut loses a minute
+            keeper.save()
+            saved = time.monotonic()
             said = ", ".join(f"{key} {value:.2f}" for key, value in logs.items())
             print(f"step {step:,}: {said}", flush=True)
         return True
 
+    aae = lesson.train_tf(images, settings, report, trainer=trainer)
+    keeper.save()
+    save(name, parity.get_weights(aae), settings, time.monotonic() - started)
 
-def save(
-    name: str, weights: parity.Weights, trained: list[SimpleNamespace], seconds: float
-) -> None:
+
+def save(name: str, weights: parity.Weights, settings: SimpleNamespace, seconds: float) -> None:
     """Write the checkpoint with its sidecar: what, how, and the numbers to re-measure it by."""
-    way, first = lessons.load(NOTEBOOK, "tensorflow").ways["tensorflow"], trained[0]
-    aae = way.build(first.latents, first.hidden)
+    way = lessons.load(NOTEBOOK, "tensorflow").ways["tensorflow"]
+    aae = way.build(settings.latents, settings.hidden)
     parity.set_weights(aae, weights)
     both = (real_mnist(), data.mnist("embedded"))
     info = {
-        "what": what(trained),
+        "what": what(settings),
         "notebook": NOTEBOOK,
-        "latents": first.latents,
-        "hidden": first.hidden,
+        "latents": settings.latents,
+        "hidden": settings.hidden,
         "data": f"MNIST train without its last {HELD_OUT:,} images: 59,000, grey",
         "seed": SEED,
-        "settings": [vars(stage) for stage in trained],
+        "settings": vars(settings),
         "seconds": round(seconds),
         "device": "cpu",
         "versions": runtime.versions(),
