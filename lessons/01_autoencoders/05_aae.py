@@ -95,6 +95,7 @@ KERAS_BACKEND = "tensorflow"  # @param ["tensorflow", "torch"]
 # %% tags=["export"]
 import collections
 import functools
+import importlib
 import itertools
 from types import SimpleNamespace
 
@@ -591,7 +592,7 @@ def likelihood_tf(aae, known, answers):
 
 
 # %% tags=["export", "tensorflow"]
-class TFTrainer(tf.Module):
+class TFPhases(tf.Module):
     """A model, an optimiser for each phase, and a step count: all that a long run resumes."""
 
     def __init__(self, settings):
@@ -614,6 +615,11 @@ class TFTrainer(tf.Module):
             loss = loss_of()
         adam.apply(tape.gradient(loss, adam.parameters), rate)
         return loss
+
+
+# %% tags=["export", "tensorflow"]
+class TFTrainer(TFPhases):
+    """The training step, and ten of them in one graph."""
 
     def step(self, rate, x, z, y, known, answers):
         """One step on images x (B, 784), draws z and y, and labelled images with their labels."""
@@ -827,17 +833,14 @@ def descend_keras(phase, loss_of):
     """One step of a phase: the gradient of its loss with respect to its networks alone."""
     optimizer, nets = phase
     variables = [w for net in nets for w in net.trainable_variables]
+    framework = importlib.import_module(keras.backend.backend())  # torch or tensorflow
     if keras.backend.backend() == "torch":
-        import torch
-
         loss = loss_of()
-        gradients = torch.autograd.grad(loss, [w.value for w in variables])
-        with torch.no_grad():
+        gradients = framework.autograd.grad(loss, [w.value for w in variables])
+        with framework.no_grad():
             optimizer.apply(gradients, variables)
         return loss.detach()
-    import tensorflow as tf
-
-    with tf.GradientTape() as tape:
+    with framework.GradientTape() as tape:
         loss = loss_of()
     optimizer.apply(tape.gradient(loss, variables), variables)
     return loss
