@@ -213,9 +213,9 @@ def draw_prior(name, n, latents, rng):
 # %%
 fig, axes = plots.figure(columns=3, width=9, height=3)
 for ax, prior in zip(axes, ("gaussian", "mixture", "swiss roll"), strict=True):
-    ax.scatter(*draw_prior(prior, 2000, 2, np.random.default_rng(SEED)).T, s=2, c="#555555")
+    ax.scatter(*draw_prior(prior, 1000, 2, np.random.default_rng(SEED)).T, s=2, c="#555555")
     ax.set(title=prior, xlim=(-REACH, REACH), ylim=(-REACH, REACH), aspect="equal")
-plots.show(fig, alt="2,000 draws from each prior: a round cloud, ten petals, a spiral of two turns")
+plots.show(fig, alt="1,000 draws from each prior: a round cloud, ten petals, a spiral of two turns")
 
 # %% [markdown]
 # ### What the three sections share
@@ -266,7 +266,7 @@ def portrait(way, aae, images, labels, settings):
 # %% tags=["export"]
 PIXELS, CLASSES = 784, 10
 QUICK = {"learning_rate": 1e-3, "prior": "gaussian", "judged": "codes", "labels": 0}
-QUICK |= {"latents": 2, "hidden": 128, "dropout": 0.0, "batch_size": 100, "steps": 1000}
+QUICK |= {"latents": 2, "hidden": 128, "dropout": 0.0, "batch_size": 100, "steps": 600}
 QUICK["schedule"] = "constant"
 FULL = {**QUICK, "latents": 8, "hidden": 256, "dropout": 0.1, "steps": 88_500}
 FULL["schedule"] = "linear"
@@ -1032,7 +1032,7 @@ panel.show()
 # %%
 name, *_ = ways  # the first of your frameworks
 PLANE = {key: QUICK[key] for key in ("latents", "hidden", "dropout", "schedule")}
-petals = settings_of(controls, name, SEED, prior="mixture", steps=1500, **PLANE)
+petals = settings_of(controls, name, SEED, prior="mixture", steps=1200, **PLANE)
 model = run(trainers[name], petals, "AAE", every=200)
 
 # %% [markdown] slideshow={"slide_type": "slide"}
@@ -1041,7 +1041,8 @@ model = run(trainers[name], petals, "AAE", every=200)
 # Codes of test images: on the left from a checkpoint with the Gaussian prior, in the middle from
 # the run above, on the right from a checkpoint with a Swiss roll. Nothing in the loss knows what
 # a petal or a roll is. The prior's *density* is never asked for either: a program that draws from
-# it is enough, and `draw_prior` is all that changes.
+# it is enough, and `draw_prior` is all that changes. The thinner the shape, the harder the game: a
+# code on its way from one turn of the roll to another must cross where no draw ever is.
 
 
 # %%
@@ -1057,14 +1058,15 @@ plane = restored(name, "05_aae_2d")
 shapes = {"gaussian": plane, "mixture": model, "swiss roll": restored(name, "05_aae_roll")}
 fig, axes = plots.figure(columns=3, width=9, height=3.2)
 for ax, (prior, shaped) in zip(axes, shapes.items(), strict=True):
-    codes = ways[name].encode(shaped, x_test[:3000])
-    ax.scatter(*codes.T, s=2, c=COLOURS[y_test[:3000]] / 255)
+    codes = ways[name].encode(shaped, x_test[:800])
+    ax.scatter(*codes.T, s=2, c=COLOURS[y_test[:800]] / 255)
     ax.set(title=prior, xlim=(-REACH, REACH), ylim=(-REACH, REACH), aspect="equal")
     for digit in range(10):
-        middle = np.median(codes[y_test[:3000] == digit], axis=0)
+        middle = np.median(codes[y_test[:800] == digit], axis=0)
         ax.annotate(str(digit), middle, weight="bold", bbox={"fc": "white", "ec": "none", "pad": 1})
 alt = (
-    "codes of test digits, coloured by digit: a round cloud, ten petals, and a spiral of two turns"
+    "codes of test digits, coloured by digit: a round cloud, the beginnings of petals around an "
+    "empty middle, and a spiral of two turns with stragglers between them"
 )
 plots.show(fig, alt=alt)
 
@@ -1172,13 +1174,14 @@ exercises.predict(
 )
 
 # %%
+SPACE = {**PLANE, "latents": 8, "schedule": "linear"}
 n = min(1000, len(x_test))
 draws, x = draw_prior("gaussian", n, 8, np.random.default_rng(0)), x_test[:n]
 real = judge.load().features(x)
 runs, costs, distances = {}, {}, {}
 print("judged     rebuilding, nats   codes to prior   Fréchet distance of decoded draws")
 for judged in ("codes", "images", "nothing"):
-    chosen = settings_of(controls, name, SEED, judged=judged, steps=500, **{**PLANE, "latents": 8})
+    chosen = settings_of(controls, name, SEED, judged=judged, steps=700, **SPACE)
     model = runs[judged] = ways[name].train(x_train, chosen, lambda *_: True)
     codes = ways[name].encode(model, x)
     made = ways[name].decode(model, codes).clip(1e-6, 1 - 1e-6)
@@ -1191,10 +1194,10 @@ for judged in ("codes", "images", "nothing"):
 # %%
 fig, axes = plots.figure(columns=3, rows=2, width=9, height=6)
 for (judged, model), ax, below in zip(runs.items(), *axes, strict=True):
-    codes = ways[name].encode(model, x_test[:2000])
+    codes = ways[name].encode(model, x_test[:800])
     half = max(REACH, np.abs(codes).max())
-    ax.scatter(*draws[:, :2].T, s=2, c="#bbbbbb")
-    ax.scatter(*codes[:, :2].T, s=2, c=COLOURS[y_test[:2000]] / 255)
+    ax.scatter(*draws[:500, :2].T, s=2, c="#bbbbbb")
+    ax.scatter(*codes[:, :2].T, s=2, c=COLOURS[y_test[:800]] / 255)
     ax.set(title=f"judged: {judged}", xlim=(-half, half), ylim=(-half, half), aspect="equal")
     made = ways[name].decode(model, draws[:25]).reshape(-1, 28, 28)
     below.imshow(plots.grid(made, columns=5), cmap="gray")
@@ -1296,8 +1299,9 @@ from sklearn.neural_network import MLPClassifier
 
 some = labelled(y_train, 1000, SEED)
 alone = MLPClassifier((128, 128), random_state=SEED).fit(x_train[some] / 255, y_train[some])
-steps = 1500 if session.quick else 60_000
-chosen = settings_of(controls, name, SEED, labels=1000, steps=steps, **PLANE)
+kinds = {**PLANE, "dropout": 0.2, "schedule": "linear", "learning_rate": 2e-3}
+kinds["steps"] = 1200 if session.quick else 60_000
+chosen = settings_of(controls, name, SEED, labels=1000, **kinds)
 styled = ways[name].train(x_train, chosen, lambda *_: True, labels=y_train)
 wrong = ways[name].classify(styled, x_test).argmax(axis=1) != y_test
 error, base = 100 * wrong.mean(), 100 * (1 - alone.score(x_test, y_test))
@@ -1305,11 +1309,14 @@ spread = 100 * np.sqrt(wrong.mean() * (1 - wrong.mean()) / len(wrong))
 print(f"1,000 labels alone:              test error {base:.1f} %")
 print(f"with {len(x_train):,} unlabelled images: test error {error:.1f} ± {spread:.1f} %")
 print("Makhzani et al., 1,000 labels:   test error 1.60 ± 0.08 %")
-exercises.reveal("labels", "it errs less often" if error < base else "about as often")
+clear = 2 * np.sqrt(2) * spread  # what two such errors may differ by chance
+outcome = "it errs less often" if error < base - clear else "about as often"
+exercises.reveal("labels", outcome)
 
 # %% [markdown]
-# Better than the labels alone, and far from the paper's number, which comes from wider networks and
-# a long training: this run had 128 units a layer, a style of two numbers and two and a half epochs.
+# A short run gains a point or two on the labels alone, or nothing (from 8.2 to 9.9 % in those we
+# tried), and is far from the paper's number, which comes from wider networks and a long training:
+# this run had 128 units a layer, a style of two numbers and two epochs.
 # The panel will let you go on: set *labels* to 1,000, and give it 10,000 steps.
 #
 # What the split buys besides: with $z$ held fixed and $y$ turned through the ten classes, the
@@ -1362,9 +1369,10 @@ for each, model in trained.items():
 # %%
 from sklearn.cluster import MiniBatchKMeans
 
-real = x_train[: min(10_000, len(x_train) - 500)].astype("float32") / 255
-windows(real, f"{len(real):,} training images")
-means = MiniBatchKMeans(min(500, len(real) // 3), max_iter=2, n_init=1, random_state=SEED)
+real = x_train[: min(20_000, len(x_train) - 500)].astype("float32") / 255
+windows(real[:10_000], f"{min(10_000, len(real)):,} training images")
+kinds = {"max_iter": 6, "batch_size": 2000, "init": "random", "n_init": 1}
+means = MiniBatchKMeans(min(500, len(real) // 3), random_state=SEED, **kinds)
 windows(means.fit(real).cluster_centers_, f"{means.n_clusters} averages of them (k-means)")
 
 # %% [markdown]
