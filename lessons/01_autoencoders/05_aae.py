@@ -1042,7 +1042,8 @@ model = run(trainers[name], petals, "AAE", every=200)
 # the run above, on the right from a checkpoint with a Swiss roll. Nothing in the loss knows what
 # a petal or a roll is. The prior's *density* is never asked for either: a program that draws from
 # it is enough, and `draw_prior` is all that changes. The thinner the shape, the harder the game: a
-# code on its way from one turn of the roll to another must cross where no draw ever is.
+# code on its way from one turn of the roll to another must cross where no draw ever is. Neither
+# petals nor roll are finished here, and the ends of both depend on luck: train longer, and compare.
 
 
 # %%
@@ -1213,8 +1214,8 @@ exercises.reveal("samples", min(distances, key=distances.get))
 exercises.reveal("rebuilding", min(costs, key=costs.get))
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# **Explain.** *Codes* are pulled over the prior until the discriminator guesses; draws then land
-# among codes, and decode to digits.
+# **Explain.** *Codes* are pulled over the prior. So short a run does not finish the work (the panel
+# lets you), but draws already land nearer to codes, and more of them decode to digits.
 #
 # *Nothing:* the plain autoencoder serves one master and rebuilds best. Its codes lie where they
 # like, and a draw from the prior falls into the holes between and around them. (In the plane, with
@@ -1322,7 +1323,8 @@ exercises.reveal("labels", outcome)
 # What the split buys besides: with $z$ held fixed and $y$ turned through the ten classes, the
 # decoder writes all digits in one hand, and nobody labelled a handwriting. It works here because
 # two numbers are too few for the whole image, so the decoder has to read $y$ as well. With a style
-# of ten numbers and so few steps it ignores $y$. Try it.
+# of ten numbers and so few steps it ignores $y$. Try it. (After so short a run some columns, most of
+# all 1 and 6, are still unsettled.)
 
 # %%
 styles = draw_prior("gaussian", 6, 2, np.random.default_rng(2))  # 6×2
@@ -1376,9 +1378,9 @@ means = MiniBatchKMeans(min(500, len(real) // 3), random_state=SEED, **kinds)
 windows(means.fit(real).cluster_centers_, f"{means.n_clusters} averages of them (k-means)")
 
 # %% [markdown]
-# Training images lose to a few hundred blurred averages of themselves, and to our model: an average
-# is near to many images, an image only to itself. So the number is there to be compared with other
-# papers' numbers, measured alike, and for nothing else.
+# Real images score no better than a few hundred blurred averages of themselves, and far below our
+# model: an average is near to many images, an image only to itself. So the number is there to be
+# compared with other papers' numbers, measured alike, and for nothing else.
 #
 # ### A second opinion
 #
