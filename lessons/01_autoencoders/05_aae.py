@@ -1497,5 +1497,6 @@ questions.other_data.check(my_digits)
 # is a special case of theirs; Theis et al. ([2016](https://arxiv.org/abs/1511.01844)) on measures.
 
 # %% [markdown] slideshow={"slide_type": "skip"} tags=["navigation"]
-# - **Previous:** [Variational autoencoders](02_vae.ipynb) ([in Colab](https://colab.research.google.com/github/deep-learning-three-ways/deep-learning-three-ways/blob/main/chapters/01_autoencoders/02_vae.ipynb))
+# - **Next:** [VQ-VAE: a dictionary of codes](06_vq_vae.ipynb) ([in Colab](https://colab.research.google.com/github/deep-learning-three-ways/deep-learning-three-ways/blob/main/chapters/01_autoencoders/06_vq_vae.ipynb))
+# - **Previous:** [Conditional VAEs](03_cvae.ipynb) ([in Colab](https://colab.research.google.com/github/deep-learning-three-ways/deep-learning-three-ways/blob/main/chapters/01_autoencoders/03_cvae.ipynb))
 # - **All chapters:** [the chapter map](../../README.md#chapter-map) ([on GitHub](https://github.com/deep-learning-three-ways/deep-learning-three-ways#chapter-map))
