@@ -2,7 +2,7 @@
 
 MNIST comes from the first rung that holds it: the directory named in ``COURSE_DATA``, the cache,
 the mirrors, and at the foot 1,797 real digits that scikit-learn carries with it. The learner's
-own pictures take MNIST's place through `from_images` and `from_idx`.
+own pictures take MNIST's place through `from_images` and `from_idx`. Sprites with known factors are drawn.
 
 ``python -m utils.data`` fetches what can be fetched and says what it found.
 
@@ -15,18 +15,23 @@ from utils.data.digits import centre, mnist
 from utils.data.idx import read_idx, write_idx
 from utils.data.ladder import cache_directory
 from utils.data.own import from_idx, from_images
+from utils.data.sprites import Sprites, draw_sprites, sample_factors, sprites
 
 __all__ = [
     "Dataset",
+    "Sprites",
     "batches",
     "binarise",
     "cache_directory",
     "centre",
     "check_batch",
+    "draw_sprites",
     "flatten",
     "from_idx",
     "from_images",
     "mnist",
     "read_idx",
+    "sample_factors",
+    "sprites",
     "write_idx",
 ]

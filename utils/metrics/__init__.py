@@ -1,5 +1,13 @@
 """Numbers that judge a model, with their uncertainty. NumPy in, NumPy out."""
 
+from utils.metrics.disentanglement import (
+    DCI,
+    dci,
+    entropies,
+    factor_vae_score,
+    mutual_information,
+    mutual_information_gap,
+)
 from utils.metrics.likelihood import (
     Estimate,
     active_units,
