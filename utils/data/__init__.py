@@ -2,7 +2,8 @@
 
 MNIST comes from the first rung that holds it: the directory named in ``COURSE_DATA``, the cache,
 the mirrors, and at the foot 1,797 real digits that scikit-learn carries with it. The learner's
-own pictures take MNIST's place through `from_images` and `from_idx`. Sprites with known factors are drawn.
+own pictures take MNIST's place through `from_images` and `from_idx`. Sprites, with known factors,
+are drawn.
 
 ``python -m utils.data`` fetches what can be fetched and says what it found.
 
