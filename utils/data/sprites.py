@@ -145,7 +145,7 @@ def _stencil(shape: int, size: int, orientation: int) -> np.ndarray:
 
 def _level(shape: int, size: int, orientation: int) -> np.ndarray:
     """At each pixel centre a number that is negative inside the form and positive outside."""
-    place = np.arange(SIDE + 7) - 15.0
+    place = np.arange(SIDE + 7) - (SIDE // 2 + 3)
     right, down = np.meshgrid(place, place)
     angle = orientation * TURN
     u = np.cos(angle) * right + np.sin(angle) * down  # turned clockwise, as y points down
