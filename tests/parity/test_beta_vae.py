@@ -162,7 +162,7 @@ def test_a_traversal_moves_one_unit_in_each_row(lesson, images):
     model = way.build(10)
     image = images[0]
     made = lesson["torch"].traversal(lambda x: way.encode(model, x), decode, image)
-    assert made.shape == (70, 24, 24)
+    assert made.shape == (70, 32, 32)
     (mean,) = way.encode(model, image[None].astype("float32") / 255)[0]
     table = seen[0].reshape(10, 7, 10)
     for unit in range(10):

@@ -12,15 +12,14 @@ import numpy as np
 
 from utils import CourseError
 
-SIDE = 24  # pixels
+SIDE = 32  # pixels
 SHAPES = ("ellipse", "triangle", "heart")
-AREAS = (26.1, 35.6, 48.5, 66.2)  # pixels that a sprite of each size covers, whatever its shape
+AREAS = (65.0, 92.0, 130.0, 184.0)  # pixels that a sprite of each size covers, whatever its shape
 FACTORS = {"shape": len(SHAPES), "size": len(AREAS), "orientation": 8, "x": 8, "y": 8}
 # The area of each form as `_level` describes it; the heart's, and the height of its centroid, are
 # numerical. Equal areas keep shape and size apart: else both would show as "more white".
 UNIT_AREAS = {"ellipse": np.pi / 2, "triangle": 3 * np.sqrt(3) / 4, "heart": 3.6620}
 HEART_CENTRE = 0.2935
-STRETCH = 1.25  # triangle and heart are drawn out, so that a turn shows in every shape
 TURN = np.pi / 2 / FACTORS["orientation"]  # a quarter turn in all, less than any shape's symmetry
 
 
@@ -31,7 +30,7 @@ class Sprites:
     Parameters
     ----------
     images
-        ``(N, 24, 24)`` uint8: 0 is black, 255 white, and there is nothing between.
+        ``(N, 32, 32)`` uint8: 0 is black, 255 white, and there is nothing between.
     factors
         ``(N, 5)`` int64: which value each factor has, from 0. Rows are in counting order, the last
         factor fastest.
@@ -112,7 +111,7 @@ def draw_sprites(factors: np.ndarray) -> np.ndarray:
     Returns
     -------
     numpy.ndarray
-        ``(N, 24, 24)`` uint8, 0 or 255.
+        ``(N, 32, 32)`` uint8, 0 or 255.
 
     Raises
     ------
@@ -127,8 +126,8 @@ def draw_sprites(factors: np.ndarray) -> np.ndarray:
     images = np.zeros((len(factors), SIDE, SIDE), np.uint8)
     for form in np.unique(wanted):
         rows = np.flatnonzero(wanted == form)
-        canvas = _stencil(*np.unravel_index(form, (kinds, size, turn)))  # 31×31
-        # The form's centre is pixel 15 of the canvas and shall be pixel 8 + x of the picture.
+        canvas = _stencil(*np.unravel_index(form, (kinds, size, turn)))  # 39×39
+        # The form's centre is pixel 19 of the canvas and shall be pixel 12 + x of the picture.
         right, down = 7 - factors[rows, 3], 7 - factors[rows, 4]
         images[rows] = canvas[
             (down[:, None] + window)[:, :, None], (right[:, None] + window)[:, None, :]
@@ -138,7 +137,7 @@ def draw_sprites(factors: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def _stencil(shape: int, size: int, orientation: int) -> np.ndarray:
-    """One form in the middle of a canvas of 31×31, uint8."""
+    """One form in the middle of a canvas of 39×39, uint8."""
     level = _level(shape, size, orientation)
     return np.where(level <= 0, 255, 0).astype(np.uint8)
 
@@ -154,7 +153,6 @@ def _level(shape: int, size: int, orientation: int) -> np.ndarray:
     u, v = (w * np.sqrt(UNIT_AREAS[kind] / AREAS[size]) for w in (u, v))
     if kind == "ellipse":  # twice as long as it is wide
         return (2 * u) ** 2 + v**2 - 1
-    u, v = u * STRETCH, v / STRETCH
     if kind == "triangle":  # three half-planes at half a radius from the centre
         return np.maximum(-v, np.abs(u) * np.sqrt(3) / 2 + v / 2) - 0.5
     v = v + HEART_CENTRE

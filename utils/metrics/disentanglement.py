@@ -50,7 +50,7 @@ def entropies(factors: np.ndarray) -> np.ndarray:
 
 
 def mutual_information_gap(codes: np.ndarray, factors: np.ndarray, bins: int = 20) -> float:
-    """MIG of Chen et al. (2018), eq. 6, with the estimate of Locatello et al. (2019).
+    """MIG of Chen et al. (2018), with the estimate of Locatello et al. (2019).
 
     For each factor, the two units that tell most about it: how much more does the first tell
     than the second, as a share of the factor's entropy? MIG is the mean of these gaps over *all*
@@ -70,7 +70,7 @@ def factor_vae_score(
     training: int = 10_000,
     testing: int = 5_000,
 ) -> float:
-    """The score of Kim and Mnih (2018), §3, with the numbers of Locatello et al. (2019).
+    """The score of Kim and Mnih (2018), with the numbers of Locatello et al. (2019).
 
     One vote: choose a factor, fix one of its values, draw `batch` codes that have it, and find
     the unit that varies least, measured by its variance over all the data. `training` votes say
@@ -119,7 +119,7 @@ def dci(
     testing: int = 2_000,
     trees: int = 20,
 ) -> DCI:
-    """Disentanglement, completeness, informativeness (Eastwood and Williams 2018, §2).
+    """Disentanglement, completeness, informativeness (Eastwood and Williams 2018).
 
     A random forest learns each factor from the code; a unit's importance for the factor is the
     impurity that its splits remove. *Disentanglement*: one minus the entropy of a unit's
