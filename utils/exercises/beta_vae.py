@@ -246,5 +246,8 @@ claim = ChoiceExercise(
         "objective on images alone can know.",
         "d": "more seeds do not help, because the loss does not see the difference.",
     },
-    hints=["What happens to the loss if code, encoder and decoder are all turned together?"],
+    hints=[
+        "What happens to the loss if code, encoder and decoder are all turned together?",
+        "The second half of part 1 names the theorem.",
+    ],
 )

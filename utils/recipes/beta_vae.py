@@ -92,7 +92,7 @@ def save(
         "versions": runtime.versions(),
     }
     steps = lesson.FULL["steps"]
-    for name, (title, beta) in MODELS.items():
+    for name, (_, beta) in MODELS.items():
         info = {
             "what": f"β = {beta:g}, {steps:,} steps, seed {SEEDS[0]}",
             **common,
