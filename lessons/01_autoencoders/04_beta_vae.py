@@ -804,6 +804,10 @@ for title, share in shares.items():
     gaps = "  ".join(f"{n} {g:.2f}" for n, g in zip(sprites.names, best - second, strict=True))
     print(f"{title:<6} MIG {(best - second).mean():.2f}   gaps: {gaps}")
 
+# %% [markdown]
+# Both models find place and size. Both keep shape and orientation tangled in two units that know
+# something of each: there MIG loses most.
+
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # ### Move one unit, see what moves
 #
@@ -937,6 +941,9 @@ plots.show(fig, alt=alt)
 # *Between them* lies the trade: the price that tidies the code also blurs the picture, and units
 # are paid for in the order in which they help. Position moves many pixels, orientation few; that
 # is why orientation and shape are the first that a high β gives up.
+#
+# Trust the ends of this table, not the order of β = 1 and 4: these are short runs of one seed, and
+# part 10 shows how far seeds scatter.
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # ### Raise the budget instead
@@ -974,8 +981,7 @@ plots.show(fig, alt=f"KL and reconstruction of two runs over their steps. At the
 print("active units:", ", ".join(f"{count} with {title}" for title, count in ends_at.items()))
 
 # %% [markdown]
-# Both begin alike, with position. The rising budget then *buys* detail that the constant weight
-# refuses for ever. Burgess et al. used γ = 1,000 and raised $C$ to 25 nats over 100,000 steps. The
+# The rising budget *buys* detail that the constant weight refuses for ever. Burgess et al. used γ = 1,000 and raised $C$ to 25 nats over 100,000 steps. The
 # price is one more thing to choose: which $C$ is enough depends on data that you have not seen
 # inside.
 
@@ -1051,7 +1057,7 @@ from utils import results
 results.show("04_beta_vae")
 
 # %% [markdown]
-# **Read the ranges first.** On average β = 2 raises MIG, but the best single MIG belongs
+# **Read the ranges first.** On average β = 2 raises MIG and $D$, but the best single MIG belongs
 # to a plain VAE, and by the FactorVAE score the VAE is ahead, by less than its seeds scatter. Two
 # measures of one thing disagree, and a paper with one seed could have "shown" either.
 #
