@@ -455,6 +455,7 @@ class TFTrainer(tf.Module):
         return loss, nll, kl
 
 
+# %% tags=["export", "tensorflow"]
 def shuffled_batches(images, batch_size):
     """An endless tf.data stream of shuffled batches (B, 1024), float32 in 0–1."""
     per_epoch = len(images) // batch_size
@@ -587,7 +588,8 @@ def train_keras(images, settings, report):
     n = data.check_batch(settings.batch_size, len(images))
     chosen = (settings.beta, settings.capacity, ramp(settings), settings.seed)
     vae = KerasVAE(settings.latents, pixel_bias(images), *chosen)
-    # Keras's own epsilon is 1e-7; 1e-8 is the paper's, and that of the other two sections.
+    # 1e-8 as in the other sections (Keras's own is 1e-7). Keras adds it before the correction of
+    # the bias, they add it after: that shows only where gradients vanish.
     vae.compile(keras.optimizers.Adam(settings.learning_rate, epsilon=1e-8))
     ways_out = (functools.partial(encode_keras, vae), functools.partial(decode_keras, vae))
     reporter = keras_callback(
