@@ -30,7 +30,8 @@ def test_perfect_codes_score_one(perfect, factors):
 
 
 def test_order_sign_scale_and_dead_units_do_not_matter(perfect, factors):
-    codes = np.concatenate([-3 * perfect[:, ::-1] + 5, np.full((len(perfect), 3), 2.0)], axis=1)
+    scaled = perfect[:, ::-1] * [-3, 0.5, 40, 1, -9] + 5  # each unit has a size of its own
+    codes = np.concatenate([scaled, np.full((len(perfect), 3), 2.0)], axis=1)
     assert metrics.mutual_information_gap(codes, factors) == pytest.approx(1)
     assert metrics.factor_vae_score(codes, factors) == 1
     assert small_dci(codes, factors).disentanglement == pytest.approx(1)
