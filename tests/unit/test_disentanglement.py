@@ -145,3 +145,8 @@ def test_mistakes_are_named(factors):
         metrics.mutual_information_gap(np.zeros((len(factors), 1)), factors)
     with pytest.raises(CourseError, match="more than 4,000 codes"):
         metrics.dci(np.zeros((40, 2)), factors[:40])
+
+
+def test_a_unit_that_is_small_does_not_win_every_vote(perfect, factors):
+    noisy = perfect + np.random.default_rng(6).normal(0, 0.2, perfect.shape)
+    assert metrics.factor_vae_score(noisy * [3, 0.5, 40, 1, 9], factors) > 0.99
