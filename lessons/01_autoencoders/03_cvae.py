@@ -1331,6 +1331,6 @@ questions.where_from.check(...)  # a letter
 # [tutorial](https://arxiv.org/abs/1606.05908), which goes from the VAE to the CVAE in small steps.
 
 # %% [markdown] slideshow={"slide_type": "skip"} tags=["navigation"]
-# - **Next:** [Adversarial autoencoders](05_aae.ipynb) ([in Colab](https://colab.research.google.com/github/deep-learning-three-ways/deep-learning-three-ways/blob/main/chapters/01_autoencoders/05_aae.ipynb))
+# - **Next:** [β-VAE: taking the factors apart](04_beta_vae.ipynb) ([in Colab](https://colab.research.google.com/github/deep-learning-three-ways/deep-learning-three-ways/blob/main/chapters/01_autoencoders/04_beta_vae.ipynb))
 # - **Previous:** [Variational autoencoders](02_vae.ipynb) ([in Colab](https://colab.research.google.com/github/deep-learning-three-ways/deep-learning-three-ways/blob/main/chapters/01_autoencoders/02_vae.ipynb))
 # - **All chapters:** [the chapter map](../../README.md#chapter-map) ([on GitHub](https://github.com/deep-learning-three-ways/deep-learning-three-ways#chapter-map))

@@ -1166,5 +1166,6 @@ questions.claim.check(...)  # "a", "b", "c" or "d"
 # *Variational Autoencoders Pursue PCA Directions* ([2019](https://arxiv.org/abs/1812.06775)).
 
 # %% [markdown] slideshow={"slide_type": "skip"} tags=["navigation"]
-# - **Previous:** [Variational autoencoders](02_vae.ipynb) ([in Colab](https://colab.research.google.com/github/deep-learning-three-ways/deep-learning-three-ways/blob/main/chapters/01_autoencoders/02_vae.ipynb))
+# - **Next:** [Adversarial autoencoders](05_aae.ipynb) ([in Colab](https://colab.research.google.com/github/deep-learning-three-ways/deep-learning-three-ways/blob/main/chapters/01_autoencoders/05_aae.ipynb))
+# - **Previous:** [Conditional VAEs](03_cvae.ipynb) ([in Colab](https://colab.research.google.com/github/deep-learning-three-ways/deep-learning-three-ways/blob/main/chapters/01_autoencoders/03_cvae.ipynb))
 # - **All chapters:** [the chapter map](../../README.md#chapter-map) ([on GitHub](https://github.com/deep-learning-three-ways/deep-learning-three-ways#chapter-map))

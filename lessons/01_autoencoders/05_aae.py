@@ -1498,5 +1498,5 @@ questions.other_data.check(my_digits)
 
 # %% [markdown] slideshow={"slide_type": "skip"} tags=["navigation"]
 # - **Next:** [VQ-VAE: a dictionary of codes](06_vq_vae.ipynb) ([in Colab](https://colab.research.google.com/github/deep-learning-three-ways/deep-learning-three-ways/blob/main/chapters/01_autoencoders/06_vq_vae.ipynb))
-# - **Previous:** [Conditional VAEs](03_cvae.ipynb) ([in Colab](https://colab.research.google.com/github/deep-learning-three-ways/deep-learning-three-ways/blob/main/chapters/01_autoencoders/03_cvae.ipynb))
+# - **Previous:** [β-VAE: taking the factors apart](04_beta_vae.ipynb) ([in Colab](https://colab.research.google.com/github/deep-learning-three-ways/deep-learning-three-ways/blob/main/chapters/01_autoencoders/04_beta_vae.ipynb))
 # - **All chapters:** [the chapter map](../../README.md#chapter-map) ([on GitHub](https://github.com/deep-learning-three-ways/deep-learning-three-ways#chapter-map))

@@ -30,12 +30,16 @@ from utils.metrics.samples import (
 )
 
 __all__ = [
+    "DCI",
     "DensityCoverage",
     "Estimate",
     "PrecisionRecall",
     "active_units",
+    "dci",
     "density_coverage",
+    "entropies",
     "expected_coverage",
+    "factor_vae_score",
     "frechet_distance",
     "frechet_floor",
     "importance_bounds",
@@ -43,6 +47,8 @@ __all__ = [
     "kl_per_unit",
     "log_mean_exp",
     "mean_and_error",
+    "mutual_information",
+    "mutual_information_gap",
     "parzen",
     "parzen_sigma",
     "precision_recall",

@@ -21,6 +21,8 @@ FLOOR = "a warning: real images score less (Theis et al. 2016)"
 MODELS: dict[str, dict[str, Any]] = {
     # name of the checkpoint -> what differs from the lesson's FULL settings
     "05_aae_2d": {"latents": 2, "hidden": 128, "dropout": 0.0, "steps": 23_600},
+    "05_aae_petals": {"latents": 2, "hidden": 128, "dropout": 0.0, "steps": 23_600}
+    | {"prior": "mixture"},
     "05_aae_roll": {"latents": 2, "hidden": 128, "dropout": 0.0, "steps": 5_000}
     | {"prior": "swiss roll"},
     "05_aae": {},
