@@ -104,7 +104,7 @@ def test_records_on_file_are_whole():
             assert found.commit and found.versions["python"] and found.seconds > 0
 
 
-def test_a_small_uncertainty_shows_more_digits():
+def test_an_uncertainty_shows_two_digits_whatever_its_size():
     small = record(value=0.21134, low=0.2109, high=0.21178)
-    assert results.rows([small, record(metric="other")])[0][1] == "0.2113 ± 0.0004"
+    assert results.rows([small, record(metric="other")])[0][1] == "0.21134 ± 0.00044"
     assert results.rows([record()])[0][1] == "1.50 ± 0.25"
