@@ -14,11 +14,9 @@ PATIENCE = 30.0
 
 _CELLS = "window.jupyterapp.shell.currentWidget.content.model.cells"
 _KERNEL = "window.jupyterapp.shell.currentWidget.sessionContext.session.kernel"
-# The kernel has taken up work: an asterisk alone says only that the page has asked for it.
-_BEGUN = (
-    f"() => {_KERNEL}.status === 'busy' ||"
-    f" [...Array({_CELLS}.length).keys()].some(i => {_CELLS}.get(i).executionCount)"
-)
+# The kernel has finished a cell. An asterisk says only that the page has asked for it, and a kernel
+# that hung as it started may have called itself busy before.
+_BEGUN = f"() => [...Array({_CELLS}.length).keys()].some(i => {_CELLS}.get(i).executionCount)"
 _READY = (
     f"() => {{ try {{ return {_KERNEL}.status === 'idle' || {_KERNEL}.status === 'busy' }}"
     " catch (e) { return false } }"
