@@ -15,7 +15,8 @@ def handful(monkeypatch):
     digits = data.mnist("embedded")
     monkeypatch.setattr(recipe, "real_mnist", lambda: digits)
     toy = {"latents": 2, "hidden": 16, "dropout": 0.1, "steps": 40, "prior": "swiss roll"}
-    monkeypatch.setattr(recipe, "MODELS", {"toy": toy})
+    known = {**toy, "prior": "gaussian", "labels": 100, "steps": 20}
+    monkeypatch.setattr(recipe, "MODELS", {"toy": toy, "toy_labels": known})
     return dataclasses.replace(digits)
 
 
@@ -27,7 +28,7 @@ def test_a_cut_training_goes_on_and_saves_a_checkpoint_that_remeasures(
     monkeypatch.setattr(recipe.time, "monotonic", iter(range(0, 10**6, 100)).__next__)
     lesson = recipe.lessons.load(recipe.NOTEBOOK, "tensorflow")
 
-    def cut(images, settings, report, trainer):
+    def cut(images, settings, report, labels, trainer):
         assert len(images) == 442  # the last 1,000 are held out
         lesson.train_tf(
             images,
@@ -48,6 +49,10 @@ def test_a_cut_training_goes_on_and_saves_a_checkpoint_that_remeasures(
     assert weights["encoder.out.kernel"].shape == (16, 2)
     assert info["settings"]["steps"] == 40 and "swiss roll prior" in info["what"]
     assert np.isfinite(info["metric"]["value"]["embedded"])
+    weights, info = saved["toy_labels"]
+    assert weights["encoder.out.kernel"].shape == (16, 2 + 10) and "100 labels" in info["what"]
+    assert info["metric"]["name"] == recipe.ERRORS
+    assert 10 < info["metric"]["value"]["embedded"] <= 100  # percent; it has hardly begun
 
 
 def test_without_mnist_nothing_is_trained(monkeypatch):
@@ -63,6 +68,9 @@ def test_a_measurement_has_parzen_frechet_and_their_floors(monkeypatch):
     monkeypatch.setattr(recipe, "SAMPLES", 400)
     records = results.measure("05_aae", "torch", images=200)
     values = [record.value for record in records]
-    assert [record.better for record in records] == ["higher", "higher", "lower", "lower"]
+    better = ["higher", "higher", "lower", "lower", "lower"]
+    assert [record.better for record in records] == better
     assert values[0] > -1000 and np.isfinite(values).all()
     assert values[3] < values[2]  # real digits are nearer to real digits
+    assert records[4].metric.startswith("test error") and 0 <= values[4] < 90
+    assert "1,000 labels" in records[4].trained
