@@ -973,6 +973,26 @@ Explorer(
 ).show()
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# ### Repair
+#
+# Half of the pixels erased, at random. The plain network has only ever seen whole digits, and
+# rebuilds the damage along with the digit; the denoiser was asked for the whole digit all along.
+# What it has learned is what digits look like, not how to copy (Vincent et al., 2008).
+
+# %%
+whole = x_test[:500]
+damaged = (whole * (np.random.default_rng(SEED).random(whole.shape) >= 0.5)).astype("float32")
+repaired = {kind: rebuild(way, networks[kind], damaged) for kind in ("conv", "denoiser")}
+sheets = np.stack([sheet[:10] for sheet in (whole, damaged, *repaired.values())])
+alt = (
+    "ten test digits; the same with half of their pixels black; the plain network's reconstructions, "
+    "blotched and broken; the denoiser's, which are whole digits"
+)
+plots.show(plots.grid(sheets.reshape(-1, 28, 28), columns=10, scale=2), alt=alt)
+for kind, pixels in repaired.items():
+    print(f"{kind:<8} squared error {squared_error(whole, pixels).mean():.4f} per pixel")
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # ### Why it is no generator
 #
 # A code of two numbers can be looked at whole. Each dot is a test digit's code; the numerals
