@@ -975,9 +975,9 @@ Explorer(
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # ### Repair
 #
-# Half of the pixels erased, at random. The plain network has only ever seen whole digits, and
-# rebuilds the damage along with the digit; the denoiser was asked for the whole digit all along.
-# What it has learned is what digits look like, not how to copy (Vincent et al., 2008).
+# Half of the pixels erased, at random. The plain network has only ever seen whole digits, and takes
+# what is missing for pale and broken writing; the denoiser was asked for the whole digit all
+# along. What it has learned is what digits look like, not how to copy (Vincent et al., 2008).
 
 # %%
 whole = x_test[:500]
@@ -986,7 +986,7 @@ repaired = {kind: rebuild(way, networks[kind], damaged) for kind in ("conv", "de
 sheets = np.stack([sheet[:10] for sheet in (whole, damaged, *repaired.values())])
 alt = (
     "ten test digits; the same with half of their pixels black; the plain network's reconstructions, "
-    "blotched and broken; the denoiser's, which are whole digits"
+    "pale and thin; the denoiser's, which are whole digits"
 )
 plots.show(plots.grid(sheets.reshape(-1, 28, 28), columns=10, scale=2), alt=alt)
 for kind, pixels in repaired.items():
