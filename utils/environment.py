@@ -25,7 +25,8 @@ from utils._chromium import ensure_chromium
 
 ROOT = Path(__file__).resolve().parents[1]
 #: PyTorch's own index of CPU builds. PyPI's build for Linux carries CUDA: over 2 GB more.
-CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+CPU_OPTION = "--extra-index-url https://download.pytorch.org/whl/cpu"
+CPU_INDEX = CPU_OPTION.split()[1]
 #: The first Python that the course runs on, and the last that TensorFlow has a wheel for.
 OLDEST, NEWEST = (3, 11), (3, 13)
 #: What the conda files ask for; the pins hold on every supported Python.
@@ -62,7 +63,7 @@ def conda_file(name: str) -> str:
     PyTorch's index of CPU builds stands first: on macOS and Windows it changes nothing, on
     Linux it keeps CUDA out. On a GPU machine take ``make lab``, which looks for the GPU.
     """
-    items = [f"--extra-index-url {CPU_INDEX}", *pins()]
+    items = [CPU_OPTION, *pins()]
     return (
         _CONDA_FILES[name]
         + "channels:\n  - conda-forge\ndependencies:\n"
@@ -189,7 +190,7 @@ def _torch_index() -> list[str]:
         return []
     if _reachable(f"{CPU_INDEX}/torch/"):
         print(f"No NVIDIA GPU: PyTorch's CPU build, from {CPU_INDEX}")
-        return ["--extra-index-url", CPU_INDEX]
+        return CPU_OPTION.split()
     print("No NVIDIA GPU, but PyTorch's index of CPU builds cannot be reached: pip takes the build")
     print("it finds elsewhere. If that is the one with CUDA, it runs too, but is 2 GB larger.")
     return []

@@ -1,6 +1,7 @@
 """03_cvae's recipe from end to end on a handful of digits, cut once and resumed."""
 
 import dataclasses
+import time
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ def test_a_cut_training_goes_on_and_saves_what_remeasures(
     saved = {}
     monkeypatch.setattr(checkpoints, "save", lambda *args: saved.update({args[0]: args[1:]}))
     clock = iter(range(0, 10**6, 200))  # saves often
-    monkeypatch.setattr(recipe.time, "monotonic", clock.__next__)
+    monkeypatch.setattr(time, "monotonic", clock.__next__)
     lesson = lessons.load(recipe.NOTEBOOK, "tensorflow")
 
     def cut(images, labels, settings, report, trainer):

@@ -1,6 +1,7 @@
 """05_aae's recipe from end to end on a handful of digits, cut once and resumed, and measured."""
 
 import dataclasses
+import time
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ def test_a_cut_training_goes_on_and_saves_a_checkpoint_that_remeasures(
 ):
     saved = {}
     monkeypatch.setattr(checkpoints, "save", lambda *args: saved.update({args[0]: args[1:]}))
-    monkeypatch.setattr(recipe.time, "monotonic", iter(range(0, 10**6, 100)).__next__)
+    monkeypatch.setattr(time, "monotonic", iter(range(0, 10**6, 100)).__next__)
     lesson = recipe.lessons.load(recipe.NOTEBOOK, "tensorflow")
 
     def cut(images, settings, report, labels, trainer):

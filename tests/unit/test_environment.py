@@ -131,7 +131,7 @@ def test_the_conda_files_list_the_pins(name):
     # repo2docker reads this form alone, and builds Python 3.10 for any other.
     assert re.fullmatch(r"python=3\.\d+", python)
     assert pip == "pip"
-    assert lines[0] == f"--extra-index-url {environment.CPU_INDEX}"
+    assert lines[0] == environment.CPU_OPTION
     assert lines[1:] == environment.pins()
 
 

@@ -121,7 +121,7 @@ def test_changed_pins_are_installed_into_what_is_there(quick_build, monkeypatch,
     ("gpu", "reachable", "options"),
     [
         (True, True, []),
-        (False, True, ["--extra-index-url", environment.CPU_INDEX]),
+        (False, True, environment.CPU_OPTION.split()),
         (False, False, []),
     ],
 )

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-SAVE_EVERY = 180.0  # seconds: what a cut may cost
+SAVE_EVERY = 60.0  # seconds: what a cut may cost
 
 
 class Keeper:
@@ -15,21 +15,26 @@ class Keeper:
     name
         What is trained, for the log.
     trainer
-        A ``tf.Module`` that holds model, optimiser and ``step``.
+        A ``tf.Module`` that holds model, optimiser and step count.
     steps
         How many steps it will have made at the end.
     folder
         Where its state is kept.
+    counter
+        The variable that counts its steps: ``trainer.step`` if None.
     """
 
-    def __init__(self, name: str, trainer: Any, steps: int, folder: Path) -> None:
+    def __init__(
+        self, name: str, trainer: Any, steps: int, folder: Path, counter: Any = None
+    ) -> None:
         import tensorflow as tf
 
         self._name, self._steps = name, steps
         state = tf.train.Checkpoint(trainer=trainer)
         self._manager = tf.train.CheckpointManager(state, str(folder), 2)
         self._manager.restore_or_initialize()
-        print(f"{name}: from step {int(trainer.step):,} of {steps:,}", flush=True)
+        done = int(trainer.step if counter is None else counter)
+        print(f"{name}: from step {done:,} of {steps:,}", flush=True)
         self._started = self._saved = time.monotonic()
 
     def report(self, step: int, logs: dict[str, float], preview: Any = None) -> bool:

@@ -1,6 +1,5 @@
 """05_aae: an 8-dimensional and a 2-dimensional adversarial autoencoder, and what they measure."""
 
-import time
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -9,6 +8,7 @@ import numpy as np
 
 from utils import checkpoints, data, judge, lessons, metrics, parity, runtime
 from utils.recipes._data import kind, real_mnist
+from utils.recipes._training import Keeper
 
 NOTEBOOK = "05_aae"
 SEED = 0
@@ -66,27 +66,11 @@ def _train_one(
     folder: Path,
     labels: np.ndarray | None = None,
 ) -> None:
-    import tensorflow as tf
-
     settings = settings_of(lesson, name)
     trainer = lesson.TFTrainer(settings)
-    keeper = tf.train.CheckpointManager(tf.train.Checkpoint(trainer=trainer), str(folder), 2)
-    keeper.restore_or_initialize()
-    print(f"{name}: from step {int(trainer.count):,} of {settings.steps:,}", flush=True)
-    started = saved = time.monotonic()
-
-    def report(step: int, logs: dict[str, float], preview: Any = None) -> bool:
-        nonlocal saved
-        if time.monotonic() - saved > 60:  # a cut loses a minute
-            keeper.save()
-            saved = time.monotonic()
-            said = ", ".join(f"{key} {value:.2f}" for key, value in logs.items())
-            print(f"step {step:,}: {said}", flush=True)
-        return True
-
-    aae = lesson.train_tf(images, settings, report, labels, trainer)
-    keeper.save()
-    save(name, parity.get_weights(aae), settings, time.monotonic() - started)
+    keeper = Keeper(name, trainer, settings.steps, folder, trainer.count)
+    aae = lesson.train_tf(images, settings, keeper.report, labels, trainer)
+    save(name, parity.get_weights(aae), settings, keeper.done())
 
 
 def save(name: str, weights: parity.Weights, settings: SimpleNamespace, seconds: float) -> None:

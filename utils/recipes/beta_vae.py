@@ -4,7 +4,6 @@ Whole models of the first seed are the notebook's checkpoints. Of the other seed
 kept, which is all that the scores need, so that every published number can be measured again.
 """
 
-import time
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from utils import checkpoints, data, lessons, metrics, parity, runtime
+from utils.recipes._training import Keeper
 
 NOTEBOOK = "04_beta_vae"
 SEEDS = (0, 1, 2)
@@ -55,27 +55,12 @@ def train(folder: Path = Path("build/train")) -> None:
 def _train_one(
     lesson: ModuleType, images: np.ndarray, beta: float, seed: int, folder: Path
 ) -> tuple[parity.Weights, float]:
-    import tensorflow as tf
-
     chosen = settings(lesson, beta, seed)
     runtime.seed_everything(seed)
     trainer = lesson.TFTrainer(images, chosen)
-    keeper = tf.train.CheckpointManager(tf.train.Checkpoint(trainer=trainer), str(folder), 1)
-    keeper.restore_or_initialize()
-    print(f"β = {beta:g}, seed {seed}: from step {int(trainer.step):,} of {chosen.steps:,}")
-    started = saved = time.monotonic()
-
-    def report(step: int, logs: dict[str, float], preview: Any = None) -> bool:
-        nonlocal saved
-        if time.monotonic() - saved > 60:  # a cut loses a minute
-            keeper.save()
-            saved = time.monotonic()
-            print(f"step {step:7,}  loss {logs['loss']:.2f}  KL {logs['KL']:.2f}", flush=True)
-        return True
-
-    vae = lesson.train_tf(images, chosen, report, trainer)
-    keeper.save()
-    return parity.get_weights(vae), time.monotonic() - started
+    keeper = Keeper(f"β = {beta:g}, seed {seed}", trainer, chosen.steps, folder)
+    vae = lesson.train_tf(images, chosen, keeper.report, trainer)
+    return parity.get_weights(vae), keeper.done()
 
 
 def save(

@@ -1,7 +1,6 @@
 """03_cvae: digits from labels and from quadrants, the network that blurs, and what each costs."""
 
 import math
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -11,6 +10,7 @@ import numpy as np
 
 from utils import checkpoints, data, judge, lessons, metrics, parity, runtime
 from utils.recipes._data import kind, real_mnist
+from utils.recipes._training import Keeper
 
 NOTEBOOK = "03_cvae"
 SEED = 0
@@ -44,28 +44,13 @@ def train(folder: Path = Path("build/train")) -> None:
 def _train_one(
     lesson: ModuleType, digits: data.Dataset, name: str, model: str, steps: int, folder: Path
 ) -> None:
-    import tensorflow as tf
-
     changes = {"model": model, "steps": steps, "seed": SEED, "framework": "tensorflow"}
     settings = SimpleNamespace(**{**lesson.FULL, **changes})
     trainer = lesson.TFTrainer(settings)
-    keeper = tf.train.CheckpointManager(tf.train.Checkpoint(trainer=trainer), str(folder), 2)
-    keeper.restore_or_initialize()
-    print(f"{name}: from step {int(trainer.step):,} of {steps:,}", flush=True)
-    started = saved = time.monotonic()
-
-    def report(step: int, logs: dict[str, float], preview: Any = None) -> bool:
-        nonlocal saved
-        if time.monotonic() - saved > 60:  # a cut loses a minute
-            keeper.save()
-            saved = time.monotonic()
-            print(f"step {step:,}  loss {logs['loss']:.2f}", flush=True)
-        return True
-
+    keeper = Keeper(name, trainer, steps, folder)
     images = data.flatten(digits.x_train)
-    trained = lesson.train_tf(images, digits.y_train, settings, report, trainer)
-    keeper.save()
-    save(name, parity.get_weights(trained), steps, time.monotonic() - started)
+    trained = lesson.train_tf(images, digits.y_train, settings, keeper.report, trainer)
+    save(name, parity.get_weights(trained), steps, keeper.done())
 
 
 def save(name: str, weights: parity.Weights, steps: int, seconds: float) -> None:

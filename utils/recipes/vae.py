@@ -1,7 +1,6 @@
 """02_vae: Burda et al.'s one-layer VAE on their schedule, and its bounds on log p(x)."""
 
 import functools
-import time
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -10,6 +9,7 @@ import numpy as np
 
 from utils import checkpoints, data, lessons, metrics, parity, runtime
 from utils.recipes._data import kind, real_mnist
+from utils.recipes._training import Keeper
 
 NOTEBOOK = "02_vae"
 SEED = 0
@@ -50,28 +50,13 @@ def train(folder: Path = Path("build/train")) -> None:
 def _train_one(
     lesson: ModuleType, images: np.ndarray, name: str, latents: int, stages: int, folder: Path
 ) -> None:
-    import tensorflow as tf
-
     per_epoch = len(images) // lesson.FULL["batch_size"]
     changes = {"latents": latents, "steps": epochs(stages) * per_epoch, "seed": SEED}
     settings = SimpleNamespace(**{**lesson.FULL, **changes, "framework": "tensorflow"})
     trainer = lesson.TFTrainer(images, settings)
-    keeper = tf.train.CheckpointManager(tf.train.Checkpoint(trainer=trainer), str(folder), 2)
-    keeper.restore_or_initialize()
-    print(f"{name}: from step {int(trainer.step):,} of {settings.steps:,}", flush=True)
-    started = saved = time.monotonic()
-
-    def report(step: int, logs: dict[str, float], preview: Any = None) -> bool:
-        nonlocal saved
-        if time.monotonic() - saved > 180:  # a cut loses three minutes
-            keeper.save()
-            saved = time.monotonic()
-            print(f"epoch {step / per_epoch:8.1f}  −ELBO {logs['loss']:.2f}", flush=True)
-        return True
-
-    vae = lesson.train_tf(images, settings, report, trainer)
-    keeper.save()
-    save(name, parity.get_weights(vae), epochs(stages), time.monotonic() - started)
+    keeper = Keeper(name, trainer, settings.steps, folder)
+    vae = lesson.train_tf(images, settings, keeper.report, trainer)
+    save(name, parity.get_weights(vae), epochs(stages), keeper.done())
 
 
 def save(name: str, weights: parity.Weights, trained: int, seconds: float) -> None:

@@ -2,7 +2,6 @@
 
 import functools
 import math
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -12,6 +11,7 @@ import numpy as np
 
 from utils import checkpoints, data, lessons, metrics, parity, results, runtime
 from utils.recipes._data import kind, real_mnist
+from utils.recipes._training import Keeper
 
 NOTEBOOK = "06_vq_vae"
 SEED = 0
@@ -53,24 +53,9 @@ def _go_on(
     name: str, trainer: Any, train: Callable, chosen: SimpleNamespace, folder: Path
 ) -> float:
     """Train to the end, saving now and then; returns the seconds that this call took."""
-    import tensorflow as tf
-
-    keeper = tf.train.CheckpointManager(tf.train.Checkpoint(trainer=trainer), str(folder), 1)
-    keeper.restore_or_initialize()
-    print(f"{name}: from step {int(trainer.step):,} of {chosen.steps:,}", flush=True)
-    started = saved = time.monotonic()
-
-    def report(step: int, logs: dict[str, float], preview: Any = None) -> bool:
-        nonlocal saved
-        if time.monotonic() - saved > 60:  # a cut loses a minute
-            keeper.save()
-            saved = time.monotonic()
-            print(f"step {step:,}  loss {logs['loss']:.2f}", flush=True)
-        return True
-
-    train(chosen, report, trainer)
-    keeper.save()
-    return time.monotonic() - started
+    keeper = Keeper(name, trainer, chosen.steps, folder)
+    train(chosen, keeper.report, trainer)
+    return keeper.done()
 
 
 def save(
