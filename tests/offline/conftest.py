@@ -1,62 +1,12 @@
-"""A learner's machine without a network, without data and with an empty cache."""
+"""Every test here has a machine without a network."""
 
-import os
-import subprocess
-import sys
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-
-HERE = Path(__file__).resolve().parent
-
-
-@dataclass
-class Island:
-    """Runs commands that cannot reach the network, and knows who tried."""
-
-    home: Path
-    repository: Path
-    variables: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def attempts(self) -> list[str]:
-        """What wanted to leave: lines such as ``getaddrinfo example.org``."""
-        log = self.home / "attempts"
-        return log.read_text(encoding="utf-8").splitlines() if log.exists() else []
-
-    def environment(self) -> dict[str, str]:
-        """The variables of this machine: nothing of the course is set, every cache is empty."""
-        keep = {k: v for k, v in os.environ.items() if not k.startswith("COURSE_")}
-        return keep | {
-            "COURSE_CACHE": str(self.home / "cache"),
-            "COURSE_NETWORK_LOG": str(self.home / "attempts"),
-            "PYTHONPATH": str(self.repository),
-            "TMPDIR": str(self.home / "tmp"),
-            **self.variables,
-        }
-
-    def run(self, *command: str, timeout: float = 120) -> subprocess.CompletedProcess:
-        """Run a command; its output is text."""
-        return subprocess.run(
-            [sys.executable, str(HERE / "without_network.py"), *command],
-            cwd=self.repository,
-            env=self.environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-        )
-
-    def python(self, code: str, timeout: float = 120) -> str:
-        """Run Python code and return what it printed; it must not fail."""
-        done = self.run(sys.executable, "-c", code, timeout=timeout)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+from offline_island import Island
 
 
 @pytest.fixture
-def island(tmp_path: Path, repository: Path) -> Island:
+def island(tmp_path: Path) -> Island:
     """A machine without a network."""
-    (tmp_path / "tmp").mkdir()
-    return Island(tmp_path, repository)
+    return Island(tmp_path)

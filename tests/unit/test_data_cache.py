@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from data_course import ARRAYS, FILES, FIRST, assert_cached, assert_real, fill, use
 
+from utils import files
 from utils.data import digits, ladder, mnist
 
 BROKEN = [FILES[FIRST][:1000], b"", bytes(len(FILES[FIRST])), b"<html>"]
@@ -101,12 +102,12 @@ def test_a_full_disk_leaves_no_half_file(cache, monkeypatch, server, capsys):
 def test_readers_never_see_half_a_file_while_two_write_it(tmp_path):
     path, stop, seen, failed = tmp_path / "file", threading.Event(), set(), []
     contents = [bytes([digit]) * 4_000_000 for digit in (1, 2)]
-    ladder._store(path, contents[0])
+    files.write(path, contents[0])
 
     def write(content):
         try:
             for _ in range(20):
-                ladder._store(path, content)
+                files.write(path, content)
         except OSError as error:
             failed.append(error)
 
@@ -129,6 +130,7 @@ def test_readers_never_see_half_a_file_while_two_write_it(tmp_path):
 
 WORKER = """
 import json, sys
+from utils import files
 from utils.data import digits, ladder, mnist
 name, folder, files, mirrors, megabytes = json.loads(sys.argv[1])
 files = tuple(ladder.File(*file) for file in files)

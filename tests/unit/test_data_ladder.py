@@ -157,7 +157,8 @@ def test_the_command_prefetches_and_reports(cache, monkeypatch, server, capsys):
 
 def test_the_command_is_content_with_the_embedded_data(cache, capsys):
     assert command.main([]) == 0
-    assert "source: embedded" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "source: embedded" in out and "Drawn cells: 205 training and 87 test pictures" in out
 
 
 def test_the_command_fails_in_words(cache, tmp_path, monkeypatch, capsys):

@@ -5,7 +5,8 @@ import os
 import sys
 
 from utils import CourseError
-from utils.data import cache_directory, mnist
+from utils.data import bccd, cache_directory, mnist
+from utils.data.bccd import LICENCE
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -27,6 +28,13 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     print(data.describe())
     print(f"Licence: {data.licence}.")
+    try:
+        cells = bccd()
+    except CourseError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(cells.describe())
+    print(f"Licence: {LICENCE if cells.real else 'none: they are drawn'}.")
     return 0
 
 

@@ -58,12 +58,12 @@ class Dataset:
         if not isinstance(x, np.ndarray) or x.dtype != np.uint8 or x.ndim != 3 or 0 in x.shape:
             raise CourseError(
                 f"{self.name}: x_{part} must be a non-empty uint8 array of shape "
-                f"(N, height, width), not {_what(x)}."
+                f"(N, height, width), not {kind_of(x)}."
             )
         if not isinstance(y, np.ndarray) or y.dtype.kind not in "iu" or y.ndim != 1:
             raise CourseError(
                 f"{self.name}: y_{part} must be an array of whole numbers of shape (N,), "
-                f"not {_what(y)}."
+                f"not {kind_of(y)}."
             )
         if len(x) != len(y):
             raise CourseError(
@@ -113,11 +113,11 @@ def binarise(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """
     if not isinstance(x, np.ndarray) or x.dtype != np.uint8:
         raise CourseError(
-            f"binarise needs uint8 pictures from 0 to 255, not {_what(x)}: "
+            f"binarise needs uint8 pictures from 0 to 255, not {kind_of(x)}: "
             "pass x_train as it comes, before any division by 255."
         )
     # The draw lies in [0, 1) in steps of 2**-24, so 0 is never on and 255 always.
-    draw = _generator(rng).random(x.shape, dtype=np.float32)
+    draw = generator(rng).random(x.shape, dtype=np.float32)
     return np.less(draw, x / np.float32(255)).astype(np.float32)
 
 
@@ -132,7 +132,7 @@ def flatten(x: np.ndarray) -> np.ndarray:
         If `x` has no picture axes to flatten.
     """
     if not isinstance(x, np.ndarray) or x.ndim < 2:
-        raise CourseError(f"flatten needs pictures of shape (N, height, width), not {_what(x)}.")
+        raise CourseError(f"flatten needs pictures of shape (N, height, width), not {kind_of(x)}.")
     return x.reshape(len(x), int(np.prod(x.shape[1:])))
 
 
@@ -144,7 +144,7 @@ def check_batch(batch_size: int, n: int) -> int:
     CourseError
         If a number is not whole, is below 1, or a batch is larger than the data.
     """
-    n, batch_size = _whole("n", n), _whole("batch_size", batch_size)
+    n, batch_size = whole_number("n", n), whole_number("batch_size", batch_size)
     if batch_size > n:
         raise CourseError(
             f"A batch of {batch_size:,} is larger than the data ({n:,} examples): "
@@ -179,7 +179,7 @@ def batches(n: int, batch_size: int, rng: np.random.Generator) -> Iterator[np.nd
         below 1, or a batch is larger than the data.
     """
     n, batch_size = check_batch(batch_size, n), int(batch_size)
-    order = _generator(rng).permutation(n)
+    order = generator(rng).permutation(n)
     full = n - n % batch_size
     return (order[start : start + batch_size] for start in range(0, full, batch_size))
 
@@ -212,7 +212,8 @@ def split(y: np.ndarray, seed: int, test: float = 0.2) -> tuple[np.ndarray, np.n
     return order[~held_out[order]], order[held_out[order]]
 
 
-def _whole(name: str, value: object) -> int:
+def whole_number(name: str, value: object) -> int:
+    """Return `value`, called `name`, if it is a whole number of at least 1; refuse it if not."""
     try:
         number = operator.index(value)
     except TypeError:
@@ -222,7 +223,8 @@ def _whole(name: str, value: object) -> int:
     return number
 
 
-def _generator(rng: object) -> np.random.Generator:
+def generator(rng: object) -> np.random.Generator:
+    """Return `rng` if it is a NumPy generator; refuse it if not."""
     if not isinstance(rng, np.random.Generator):
         raise CourseError(
             f"rng must be a NumPy generator, not {rng!r}: pass np.random.default_rng(seed)."
@@ -234,7 +236,8 @@ def _times(shape: tuple[int, ...]) -> str:
     return "×".join(str(side) for side in shape)
 
 
-def _what(value: object) -> str:
+def kind_of(value: object) -> str:
+    """What a value is, for a message: dtype and shape of an array, else its type."""
     if isinstance(value, np.ndarray):
         return f"{value.dtype} of shape {value.shape}"
     return f"a {type(value).__name__}"

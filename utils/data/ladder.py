@@ -5,17 +5,23 @@ the SHA-256 that is written down for it; what fails is named and never used. The
 substitute at the foot of the ladder belongs to each dataset's own module.
 """
 
+import contextlib
 import dataclasses
 import hashlib
+import io
 import os
-import secrets
 import tempfile
+import zipfile
+import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from utils import COURSE_ID, CourseError
+from utils import COURSE_ID, CourseError, files
 from utils.data import mirrors
 from utils.data.idx import BadBytesError, unpack
+
+MANY = 20  # files missing from here on are worth an archive
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +51,8 @@ class Listing:
         What a learner downloads in all, in megabytes.
     suffix
         What mirrors append to each name.
+    archive
+        Asked for before the mirrors, where many files are missing.
     """
 
     name: str
@@ -53,6 +61,19 @@ class Listing:
     mirrors: tuple[str, ...]
     download_mb: float
     suffix: str = ".gz"
+    archive: "Archive | None" = None
+
+
+class Archive(NamedTuple):
+    """One zip file with all of a dataset: its address without the name, and its name.
+
+    `prefix` stands before each file's name in it. It has at most `size` bytes.
+    """
+
+    address: str
+    name: str
+    prefix: str
+    size: int
 
 
 class Broken(NamedTuple):
@@ -237,15 +258,45 @@ def from_mirrors(source: Listing, found: dict[str, bytes]) -> tuple[dict[str, by
         if folder is None:
             return
         try:
-            _store(folder / file.name, found[file.name])
+            files.write(folder / file.name, found[file.name])
         except OSError as error:
             say(
                 f"{folder / file.name} could not be stored ({error.strerror}): it will be "
                 "downloaded again next time."
             )
 
-    reasons = mirrors.fetch(source.mirrors, {name: f.size for name, f in wanted.items()}, accept)
-    return found, reasons
+    if source.archive and len(wanted) > MANY:
+
+        def accept_all(name: str, raw: bytes) -> None:
+            for member, data in unzip(raw, source.archive.prefix, wanted).items():
+                with contextlib.suppress(BadBytesError):  # the mirrors may have a better one
+                    accept(member, data)
+
+        sizes = {source.archive.name: source.archive.size}
+        mirrors.fetch((source.archive.address,), sizes, accept_all)
+    missing = {name: f.size for name, f in wanted.items() if f.name not in found}
+    return found, mirrors.fetch(source.mirrors, missing, accept) if missing else ""
+
+
+def unzip(raw: bytes, prefix: str, wanted: Mapping[str, File]) -> dict[str, bytes]:
+    """The wanted files of a zip archive, by name; what is missing or too long is left out.
+
+    Raises
+    ------
+    BadBytesError
+        If it is no zip archive, or a damaged one.
+    """
+    found = {}
+    try:
+        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+            there = {info.filename: info for info in archive.infolist()}
+            for name, file in wanted.items():
+                info = there.get(prefix + name)
+                if info is not None and info.file_size <= file.size:
+                    found[name] = archive.read(info)
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
+        raise BadBytesError(f"is no zip archive that opens ({error})") from None
+    return found
 
 
 def climb(source: Listing, rung: str = "auto") -> tuple[dict[str, bytes] | None, str]:
@@ -331,13 +382,3 @@ def _ready(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder):
         return folder
-
-
-def _store(path: Path, data: bytes) -> None:
-    """Write a file so that other processes see all of it or nothing."""
-    draft = path.with_name(f".{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
-    try:
-        draft.write_bytes(data)
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
