@@ -1,5 +1,14 @@
 """Numbers that judge a model, with their uncertainty. NumPy in, NumPy out."""
 
+from utils.metrics.classification import confusion, softmax, wilson
+from utils.metrics.detection import (
+    ClassScores,
+    Curve,
+    Scores,
+    average_precision,
+    coco,
+    coco_range,
+)
 from utils.metrics.disentanglement import (
     DCI,
     dci,
@@ -16,6 +25,15 @@ from utils.metrics.likelihood import (
     log_mean_exp,
     mean_and_error,
 )
+from utils.metrics.modes import (
+    RingModes,
+    StackedModes,
+    expected_modes,
+    modes_of,
+    ring_modes,
+    stacked_labels,
+    stacked_modes,
+)
 from utils.metrics.samples import (
     DensityCoverage,
     PrecisionRecall,
@@ -28,17 +46,29 @@ from utils.metrics.samples import (
     parzen_sigma,
     precision_recall,
 )
+from utils.metrics.structure import class_similarity, ms_ssim
 
 __all__ = [
     "DCI",
+    "ClassScores",
+    "Curve",
     "DensityCoverage",
     "Estimate",
     "PrecisionRecall",
+    "RingModes",
+    "Scores",
+    "StackedModes",
     "active_units",
+    "average_precision",
+    "class_similarity",
+    "coco",
+    "coco_range",
+    "confusion",
     "dci",
     "density_coverage",
     "entropies",
     "expected_coverage",
+    "expected_modes",
     "factor_vae_score",
     "frechet_distance",
     "frechet_floor",
@@ -47,9 +77,16 @@ __all__ = [
     "kl_per_unit",
     "log_mean_exp",
     "mean_and_error",
+    "modes_of",
+    "ms_ssim",
     "mutual_information",
     "mutual_information_gap",
     "parzen",
     "parzen_sigma",
     "precision_recall",
+    "ring_modes",
+    "softmax",
+    "stacked_labels",
+    "stacked_modes",
+    "wilson",
 ]

@@ -68,7 +68,7 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
     CourseError
         If a covariance could not have full rank because N ≤ D, or the features are no such arrays.
     """
-    a, b = _pair(a, b)
+    a, b = pair(a, b)
     for features in (a, b):
         n, d = features.shape
         if n <= d:
@@ -103,7 +103,7 @@ def frechet_floor(
     CourseError
         If there are not so many, or `frechet_distance` cannot be had from them.
     """
-    train, test = _pair(train, test)
+    train, test = pair(train, test)
     most = min(len(train), len(test))
     count = most if count is None else count
     if not 0 < count <= most:
@@ -131,7 +131,7 @@ def kernel_distance(a: np.ndarray, b: np.ndarray) -> float:
     a, b
         Features ``(N, D)`` and ``(M, D)``; N, M ≥ 2.
     """
-    a, b = _pair(a, b)
+    a, b = pair(a, b)
     n, m = len(a), len(b)
     if min(n, m) < 2:
         raise CourseError("The kernel distance needs at least two samples on each side.")
@@ -165,7 +165,7 @@ def precision_recall(real: np.ndarray, fake: np.ndarray, k: int = 3) -> Precisio
     k
         3 in the paper. Both numbers depend on N and M: compare only equally many, as there.
     """
-    real, fake = _pair(real, fake)
+    real, fake = pair(real, fake)
     return PrecisionRecall(
         float((_balls_around(fake, real, k) > 0).mean()),
         float((_balls_around(real, fake, k) > 0).mean()),
@@ -189,7 +189,7 @@ def density_coverage(real: np.ndarray, fake: np.ndarray, k: int = 5) -> DensityC
     """
     from sklearn.neighbors import NearestNeighbors
 
-    real, fake = _pair(real, fake)
+    real, fake = pair(real, fake)
     density = _balls_around(fake, real, k).mean() / k
     nearest, _ = NearestNeighbors(n_neighbors=1).fit(fake).kneighbors(real)
     return DensityCoverage(float(density), float((nearest[:, 0] <= _radii(real, k)).mean()))
@@ -286,7 +286,7 @@ def _parzen(samples: np.ndarray, x: np.ndarray, sigmas: Sequence[float]) -> np.n
     """Log-likelihoods ``(sigmas, N)``; the distances, which cost most, are computed once."""
     if not len(sigmas) or not all(0 < sigma < math.inf for sigma in sigmas):
         raise CourseError(f"σ must be a positive number, not {sigmas}: pixels 0…1 want about 0.2.")
-    x, samples = _pair(x, samples)
+    x, samples = pair(x, samples)
     count, d = samples.shape
     lengths = (samples**2).sum(axis=1)
     found = []
@@ -314,7 +314,7 @@ def _blocks(a: np.ndarray, columns: int) -> Iterator[np.ndarray]:
     return (a[start : start + size] for start in range(0, len(a), size))
 
 
-def _pair(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def pair(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Both sets as finite float64 ``(N, D)``; images are flattened.
 
     Raises
@@ -322,7 +322,7 @@ def _pair(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     CourseError
         If they are not, or differ in D.
     """
-    pair = []
+    both = []
     for given in (a, b):
         rows = np.asarray(given)
         if rows.ndim < 2 or not rows.size:
@@ -338,10 +338,10 @@ def _pair(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         rows = rows.reshape(len(rows), -1).astype(np.float64)
         if not np.isfinite(rows).all():
             raise CourseError("Some values are NaN or infinite: the generator has diverged.")
-        pair.append(rows)
-    if pair[0].shape[1] != pair[1].shape[1]:
+        both.append(rows)
+    if both[0].shape[1] != both[1].shape[1]:
         raise CourseError(
-            f"The two sets have {pair[0].shape[1]} and {pair[1].shape[1]} columns: compare "
+            f"The two sets have {both[0].shape[1]} and {both[1].shape[1]} columns: compare "
             "features with features of the same kind."
         )
-    return pair[0], pair[1]
+    return both[0], both[1]
