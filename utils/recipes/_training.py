@@ -30,23 +30,33 @@ class Keeper:
         import tensorflow as tf
 
         self._name, self._steps = name, steps
-        state = tf.train.Checkpoint(trainer=trainer)
+        self._before = tf.Variable(0.0, dtype="float64")  # seconds of earlier calls, saved as well
+        state = tf.train.Checkpoint(trainer=trainer, seconds=self._before)
         self._manager = tf.train.CheckpointManager(state, str(folder), 2)
         self._manager.restore_or_initialize()
         done = int(trainer.step if counter is None else counter)
         print(f"{name}: from step {done:,} of {steps:,}", flush=True)
         self._started = self._saved = time.monotonic()
+        self._earlier = float(self._before)
+
+    def seconds(self) -> float:
+        """How long the training has taken by now, in this call and in those that were cut."""
+        return self._earlier + time.monotonic() - self._started
+
+    def _save(self) -> None:
+        self._before.assign(self.seconds())
+        self._manager.save()
 
     def report(self, step: int, logs: dict[str, float], preview: Any = None) -> bool:
         """Hand this to the training function as its report."""
         if time.monotonic() - self._saved > SAVE_EVERY:
-            self._manager.save()
+            self._save()
             self._saved = time.monotonic()
             values = ", ".join(f"{key} {value:.4g}" for key, value in logs.items())
             print(f"{self._name}: step {step:,} of {self._steps:,}, {values}", flush=True)
         return True
 
     def done(self) -> float:
-        """Save a last time; the seconds since the start of this call."""
-        self._manager.save()
-        return time.monotonic() - self._started
+        """Save a last time; the seconds of the whole training, earlier calls included."""
+        self._save()
+        return self.seconds()

@@ -11,6 +11,12 @@ from utils.recipes._data import kind, real_mnist
 from utils.recipes._training import Keeper
 
 NOTEBOOK = "05_aae"
+HEADLINES = (  # what the README shows of the results
+    "Parzen log-likelihood, 10,000 samples, nats",
+    "Fréchet distance of samples, course's judge",
+    "Fréchet distance of training images, its floor",
+    "test error with 1,000 labels, %",
+)
 SEED = 0
 HELD_OUT = 1000  # training images at the end that only choose the width of the windows
 METRIC = "cross-entropy of the rebuilt grey images, nats an image, first 1,000 test images"
@@ -78,6 +84,7 @@ def save(name: str, weights: parity.Weights, settings: SimpleNamespace, seconds:
     way = lessons.load(NOTEBOOK, "tensorflow").ways["tensorflow"]
     classes = 10 if settings.labels else 0
     aae = way.build(settings.latents, settings.hidden, classes)
+    weights = checkpoints.stored(weights)
     parity.set_weights(aae, weights)
     measured = errors if classes else rebuilding
     both = (real_mnist(), data.mnist("embedded"))

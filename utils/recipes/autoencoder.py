@@ -11,6 +11,12 @@ from utils.recipes._data import kind, real_mnist
 from utils.recipes._training import Keeper
 
 NOTEBOOK = "01_autoencoder"
+HEADLINES = (  # what the README shows of the results
+    "cross-entropy per pixel, dense, 32-d code",
+    "cross-entropy per pixel, deep, 32-d code",
+    "cross-entropy per pixel, conv, 32-d code",
+    "linear autoencoder, 6-d code: excess of its squared error over PCA's",
+)
 SEED = 0
 METRIC = "squared error per pixel × 1,000, first 1,000 test images, whole"
 MODELS = {
@@ -50,6 +56,8 @@ def train(folder: Path = Path("build/train")) -> None:
 
 def save(name: str, model: Any, chosen: SimpleNamespace, seconds: float) -> None:
     """Write the checkpoint with its sidecar: what, how, and the numbers to re-measure it by."""
+    weights = checkpoints.stored(parity.get_weights(model))
+    parity.set_weights(model, weights)
     lesson = lessons.load(NOTEBOOK, "tensorflow")
     errors = {
         kind(digits): round(error(lesson, "tensorflow", model, digits), 4)
@@ -70,7 +78,7 @@ def save(name: str, model: Any, chosen: SimpleNamespace, seconds: float) -> None
         "versions": runtime.versions(),
         "metric": {"name": METRIC, "value": errors},
     }
-    print(checkpoints.save(name, parity.get_weights(model), info), flush=True)
+    print(checkpoints.save(name, weights, info), flush=True)
 
 
 def error(lesson: Any, framework: str, model: Any, digits: data.Dataset) -> float:

@@ -14,6 +14,12 @@ from utils import checkpoints, data, lessons, metrics, parity, runtime
 from utils.recipes._training import Keeper
 
 NOTEBOOK = "04_beta_vae"
+HEADLINES = (  # what the README shows of the results
+    "β-VAE: MIG",
+    "β-VAE: FactorVAE score",
+    "VAE: MIG",
+    "VAE: FactorVAE score",
+)
 SEEDS = (0, 1, 2)
 OTHERS = "04_beta_vae_seeds"  # the encoders of all seeds but the first
 MODELS = {
@@ -60,7 +66,7 @@ def _train_one(
     trainer = lesson.TFTrainer(images, chosen)
     keeper = Keeper(f"β = {beta:g}, seed {seed}", trainer, chosen.steps, folder)
     vae = lesson.train_tf(images, chosen, keeper.report, trainer)
-    return parity.get_weights(vae), keeper.done()
+    return checkpoints.stored(parity.get_weights(vae)), keeper.done()
 
 
 def save(

@@ -13,6 +13,11 @@ from utils.recipes._data import kind, real_mnist
 from utils.recipes._training import Keeper
 
 NOTEBOOK = "03_cvae"
+HEADLINES = (  # what the README shows of the results
+    "conditional NLL, IS 100, 1 quadrant seen, nats",
+    "conditional NLL, IS 100, 2 quadrants seen, nats",
+    "conditional NLL, IS 100, 3 quadrants seen, nats",
+)
 SEED = 0
 DRAWS = 100  # codes for each image in the importance-weighted estimate
 STYLES = 1000  # samples of each digit that the judge reads
@@ -58,6 +63,7 @@ def save(name: str, weights: parity.Weights, steps: int, seconds: float) -> None
     model, _ = MODELS[name]
     lesson = lessons.load(NOTEBOOK, "tensorflow")
     trained = lesson.build_tf(model)
+    weights = checkpoints.stored(weights)
     parity.set_weights(trained, weights)
     bounds = {}
     for digits in (real_mnist(), data.mnist("embedded")):

@@ -12,6 +12,10 @@ from utils.recipes._data import kind, real_mnist
 from utils.recipes._training import Keeper
 
 NOTEBOOK = "02_vae"
+HEADLINES = (  # what the README shows of the results
+    "−L_5,000, nats",
+    "active units",
+)
 SEED = 0
 SAMPLES = (1, 50, 5000)
 METRIC = "L_50 in nats, first 1,000 test images, binarisation and noise of seed 0"
@@ -64,6 +68,7 @@ def save(name: str, weights: parity.Weights, trained: int, seconds: float) -> No
     latents, _ = MODELS[name]
     lesson = lessons.load(NOTEBOOK, "tensorflow")
     vae = lesson.TFVAE(latents)
+    weights = checkpoints.stored(weights)
     parity.set_weights(vae, weights)
     bounds = {}
     for digits in (real_mnist(), data.mnist("embedded")):

@@ -14,6 +14,12 @@ from utils.recipes._data import kind, real_mnist
 from utils.recipes._training import Keeper
 
 NOTEBOOK = "06_vq_vae"
+HEADLINES = (  # what the README shows of the results
+    "bits per dimension, ≤, K = 8",
+    "live codes, K = 8",
+    "bits per dimension, ≤, K = 64",
+    "live codes, K = 64",
+)
 SEED = 0
 MODELS = {"06_vq_vae_8": 8, "06_vq_vae": 64}  # name of the checkpoint -> codes
 PRIOR = "_prior"  # the ending of the name of a VQ-VAE's prior
@@ -67,6 +73,8 @@ def save(
     seconds: float,
 ) -> None:
     """Write a checkpoint with its sidecar: what, how, and the numbers to re-measure it by."""
+    weights = checkpoints.stored(parity.get_weights(model))
+    parity.set_weights(model, weights)
     is_prior, way = name.endswith(PRIOR), lesson.ways["tensorflow"]
     found = {}
     for digits in (real_mnist(), data.mnist("embedded")):
@@ -86,7 +94,7 @@ def save(
         "versions": runtime.versions(),
         "metric": {"name": METRIC.format("z" if is_prior else "x|z"), "value": found},
     }
-    print(checkpoints.save(name, parity.get_weights(model), info), flush=True)
+    print(checkpoints.save(name, weights, info), flush=True)
 
 
 def number(lesson: ModuleType, way: Any, vqvae: Any, prior: Any, digits: data.Dataset) -> float:
