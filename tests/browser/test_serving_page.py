@@ -1,0 +1,105 @@
+"""The model server's page in a real browser: by mouse, by keyboard, on a phone, no network."""
+
+import re
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from course_lab import PATIENCE, until
+
+from utils.cluster import Cluster
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with Cluster("the model server") as cluster:
+        command = [sys.executable, "-m", "utils.serving", "--port", "0", "--quiet"]
+        process = cluster.start("server", [*command, "--models", "digits", "generator"])
+        cluster.until(lambda: "Serving on" in process.text, 120)
+        yield re.search(r"http://\S+", process.text).group()
+
+
+@pytest.fixture
+def page(browser: Any, address: str) -> Iterator[Any]:
+    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True)
+    page = context.new_page()
+    page.set_default_timeout(1000 * PATIENCE)
+    page.complaints, page.asked = [], []
+    page.on("console", lambda m: page.complaints.append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    page.on("request", lambda request: page.asked.append(request.url))
+    page.goto(address)
+    page.wait_for_selector("body[data-state=ready]")
+    yield page
+    assert page.complaints == []
+    assert all(url.startswith((address, "data:", "blob:")) for url in page.asked)
+    context.close()
+
+
+def test_a_digit_is_drawn_by_mouse_and_read(page: Any) -> None:
+    box = page.locator("#pad").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"]
+    page.mouse.move(x, y + 0.15 * box["height"])
+    page.mouse.down()
+    for share in (0.3, 0.5, 0.7, 0.85):  # a 1
+        page.mouse.move(x, y + share * box["height"])
+    page.mouse.up()
+    label = page.locator("#label")
+    until(label.inner_text, "1".__eq__, PATIENCE, "a 1")
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    page.click("#clear")
+    until(label.inner_text, "–".__eq__, PATIENCE, "an empty pad")
+
+
+def test_a_digit_is_drawn_by_keyboard_and_read(page: Any) -> None:
+    page.focus("#pad")
+    for _ in range(7):
+        page.keyboard.press("ArrowUp")
+    page.keyboard.press("Space")
+    for _ in range(14):
+        page.keyboard.press("ArrowDown")
+    until(page.locator("#label").inner_text, "1".__eq__, PATIENCE, "a 1")
+    page.keyboard.press("Delete")
+    until(page.locator("#label").inner_text, "–".__eq__, PATIENCE, "an empty pad")
+
+
+_INK = "document.getElementById('made').getContext('2d').getImageData(0, 0, 28, 28).data.join()"
+
+
+def test_a_slider_moves_the_generated_digit(page: Any) -> None:
+    first = until(lambda: page.evaluate(_INK), lambda ink: "255" in ink, PATIENCE, "a digit")
+    page.focus("#z0")
+    for _ in range(10):
+        page.keyboard.press("ArrowRight")
+    until(lambda: page.evaluate(_INK) != first, bool, PATIENCE, "another digit")
+    until(page.locator("#z0-value").inner_text, "1.0".__eq__, PATIENCE, "the slider's number")
+
+
+def test_the_number_does_not_wait_for_the_server(page: Any) -> None:
+    first = until(lambda: page.evaluate(_INK), lambda ink: "255" in ink, PATIENCE, "a digit")
+    held: list[Any] = []
+    page.route("**/generate", held.append)  # the server takes its time
+    page.focus("#z1")
+    for _ in range(10):
+        page.keyboard.press("ArrowLeft")
+    number = page.locator("#z1-value").inner_text
+    until(number, "-1.0".__eq__, PATIENCE, "the slider's number")
+    assert page.evaluate(_INK) == first
+    until(lambda: (page.wait_for_timeout(50), len(held))[1], bool, PATIENCE, "a question")
+    page.unroute("**/generate")
+    held[0].continue_()
+    until(lambda: page.evaluate(_INK) != first, bool, PATIENCE, "another digit")
+
+
+def test_asked_by_hand_it_answers_and_refuses_in_words(page: Any) -> None:
+    answer = page.locator("#answer")
+    page.select_option("#route", "POST /generate")
+    page.click("#send")
+    until(answer.inner_text, lambda words: words.startswith("200"), PATIENCE, "an answer")
+    page.fill("#request", '{"latents": [[0]]}')
+    page.click("#send")
+    until(answer.inner_text, lambda words: words.startswith("422"), PATIENCE, "a refusal")
+    assert "latents.0" in answer.inner_text()
+    page.complaints.clear()  # the browser's own line about the 422
+    assert page.locator("#detector").is_hidden()  # not served here
