@@ -152,6 +152,12 @@ class Notebook:
         )
         self.command("notebook:run-cell")
 
+    def rewrite_cell(self, index: int, source: str) -> None:
+        """Put another text into a cell."""
+        self.page.evaluate(
+            f"([i, text]) => {{ {_CELLS}.get(i).sharedModel.setSource(text); }}", [index, source]
+        )
+
     def run_cell(self, index: int, timeout: float = 60) -> None:
         """Run one cell and wait until the kernel is idle again."""
         before = self.counts()[index]
@@ -287,8 +293,8 @@ class Notebook:
 
     def image_bytes(self, box: Any) -> bytes:
         """The picture that a panel or explorer shows, as the browser has it."""
-        box.locator("img").first.wait_for()
-        numbers = box.locator("img").first.evaluate(
+        box.locator("img.widget-image").first.wait_for()
+        numbers = box.locator("img.widget-image").first.evaluate(
             "async e => [...new Uint8Array(await (await fetch(e.src)).arrayBuffer())]"
         )
         return bytes(numbers)

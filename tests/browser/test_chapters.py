@@ -1,5 +1,7 @@
 """Every notebook in chapters/, as a learner meets it: run all, train, stop, move a slider."""
 
+import importlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +9,10 @@ import nbformat
 import pytest
 from course_lab import Notebook, until
 
+# The cell of an exercise that asks for a function: alias of utils.exercises.…, its name there.
+WRITE = re.compile(
+    r"def (?P<mine>\w+)\(.*^(?P<alias>\w+)\.(?P<name>\w+)\.check\((?P=mine)\)", re.M | re.S
+)
 ROOT = Path(__file__).resolve().parents[2]
 CHAPTERS = sorted((ROOT / "chapters").glob("*/*.ipynb"))
 
@@ -20,6 +26,41 @@ def test_a_chapter_comes_alive(open_notebook: Callable[..., Notebook], path: Pat
     notebook.run_all(timeout=1200)
     assert notebook.errors() == []
 
+    if "Panel(" in source:
+        train_in_each_framework(notebook)
+    hunt, faults = (notebook.page.locator(f".course-{name}") for name in ("hunt", "faults"))
+    assert (hunt.count(), faults.count()) == ("Hunt(" in source, "faults.Lab(" in source)
+    if hunt.count():
+        hunt.locator("button", has_text=re.compile("^Try it$")).click()
+        state = hunt.locator(".cp-status")
+        tried = re.compile("Fixes that are in: (?!none yet)")
+        until(state.inner_text, tried.match, 120, "a fix")
+    if faults.count():
+        faults.locator("button", has_text="PyTorch: the port is in use").click()
+        until(faults.inner_text, lambda words: "failed to listen" in words, 240, "a fault's story")
+
+    explorers = notebook.page.locator(".course-explorer")
+    assert bool(explorers.count()) == ("Explorer(" in source)
+    for i in range(explorers.count()):
+        explorer = explorers.nth(i)
+        explorer.scroll_into_view_if_needed()
+        assert explorer.locator(".cp-error").count() == 0
+        notebook.screenshot(f"explorer-{i + 1}", explorer)
+    with_slider = explorers.filter(has=notebook.page.get_by_role("slider"))
+    if with_slider.count():
+        explorer = with_slider.first
+        before = notebook.image_bytes(explorer)
+        slider = explorer.get_by_role("slider").first
+        now, most = (float(slider.get_attribute(f"aria-value{end}")) for end in ("now", "max"))
+        slider.press("ArrowRight" if now < most else "ArrowLeft")
+        notebook.other_image(explorer, before, timeout=60)
+        assert explorer.locator(".cp-error").count() == 0
+    solve_an_exercise(notebook, content)
+    assert notebook.errors() == [] and notebook.complaints == []
+
+
+def train_in_each_framework(notebook: Notebook) -> None:
+    """Train in the panel with each framework, and stop."""
     panel = notebook.panel
     panel.scroll_into_view_if_needed()
     assert panel.is_visible()
@@ -30,26 +71,41 @@ def test_a_chapter_comes_alive(open_notebook: Callable[..., Notebook], path: Pat
     for framework in offered:
         if framework:
             drop_down.select_option(framework)
-        run = str(len(notebook.rows()) + 1)
-        notebook.button("Train").click()
-        until(lambda: notebook.data("run"), run.__eq__, 120, "the first report of a new run")
-        notebook.until_step_beyond(notebook.step(), timeout=120)
-        notebook.button("Stop").click()
-        notebook.until_state("stopped", timeout=120)
+        for _ in range(3):  # a small model may be trained before the button is reached
+            run = str(len(notebook.rows()) + 1)
+            notebook.button("Train").click()
+            until(lambda: notebook.data("run"), run.__eq__, 120, "the first report of a new run")
+            notebook.until_step_beyond(notebook.step(), timeout=120)
+            notebook.button("Stop").click()
+            if notebook.until_state("stopped", "done", timeout=120) == "stopped":
+                break
         assert framework in notebook.rows()[0] and notebook.rows()[0].endswith("stopped")
     notebook.screenshot("panel", panel)
 
-    explorers = notebook.page.locator(".course-explorer")
-    assert bool(explorers.count()) == ("Explorer(" in source)
-    for i in range(explorers.count()):
-        explorer = explorers.nth(i)
-        explorer.scroll_into_view_if_needed()
-        assert explorer.locator(".cp-error").count() == 0
-        notebook.screenshot(f"explorer-{i + 1}", explorer)
-    if explorers.count():
-        explorer = explorers.first
-        before = notebook.image_bytes(explorer)
-        explorer.get_by_role("slider").first.press("ArrowRight")
-        notebook.other_image(explorer, before, timeout=60)
-        assert explorer.locator(".cp-error").count() == 0
-    assert notebook.errors() == [] and notebook.complaints == []
+
+def solve_an_exercise(notebook: Notebook, content: nbformat.NotebookNode) -> None:
+    """Leave the first exercise that asks for a function undone, do it wrong, then right."""
+    found = ((i, WRITE.search(cell.source)) for i, cell in enumerate(content.cells))
+    index, match = next((i, match) for i, match in found if match)
+    source = content.cells[index].source
+    (module,) = re.findall(
+        rf"^from utils.exercises import (\w+) as {match['alias']}$",
+        "\n".join(cell.source for cell in content.cells),
+        re.M,
+    )
+    exercise = getattr(importlib.import_module(f"utils.exercises.{module}"), match["name"])
+    solution = exercise.solution_source()
+    solved = re.findall(r"^def (\w+)", solution, re.M)[-1]
+
+    def verdict() -> str:
+        (output,) = notebook.outputs(index)
+        return output["text"]
+
+    assert verdict().startswith("Not attempted: ")
+    for answer, opening in [
+        (source.replace("return ...", "return 0.0"), "Not yet: "),
+        (f"{solution}\n{match['alias']}.{match['name']}.check({solved})", "Correct: "),
+    ]:
+        notebook.rewrite_cell(index, answer)
+        notebook.run_cell(index)
+        assert verdict().startswith(opening)

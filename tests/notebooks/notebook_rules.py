@@ -31,6 +31,7 @@ TAGS = {
 }
 SLIDES = {"slide", "subslide", "fragment", "skip", "notes", "-"}
 LINES = 40
+_AWAY = re.compile(r"^(?!\s*#).*((?<!cpu\(\))\.numpy\(\)|torch\.from_numpy\()")
 
 
 @dataclasses.dataclass
@@ -192,6 +193,14 @@ def nothing_passing_stored(book: Book) -> list[str]:
             if WIDGET in output.get("data", {}):
                 wrong.append(f"cell {number} (of all) stores a widget that GitHub cannot show")
     return wrong
+
+
+@rule
+def tensors_come_home(book: Book) -> list[str]:
+    # A tensor on a GPU has no numpy(): on a CPU nobody would notice.
+    found = [cell for cell in book.tagged("torch") if cell.cell_type == "code"]
+    far = [line for c in found for line in c.source.splitlines() if _AWAY.search(line)]
+    return [f"a tensor that may be on a GPU: {line.strip()!r} lacks .cpu()" for line in far]
 
 
 @rule

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -12,11 +11,13 @@ from unittest import mock
 import nbformat
 import papermill
 from notebook_shelf import ROOT
+from offline_island import Island
 
 from utils.lessons import execute
 
 HERE = Path(__file__).resolve().parent
 CELL_TIMEOUT = 180  # seconds
+NOTEBOOK_TIMEOUT = 1200
 
 # Appended to a run: what the kernel has in memory when everything is done.
 _PROBE = """\
@@ -73,34 +74,38 @@ def run_papermill(path: Path, parameters: dict, folder: Path) -> Run:
 
 @dataclasses.dataclass
 class Validation:
-    """What nbval said about a notebook: a line for each cell, and its kernel's peak memory."""
+    """What nbval said about a notebook, its kernel's peak memory, and who tried to leave."""
 
     failures: dict[str, str]
     passed: int
     peak_mb: float
+    attempts: list[str]
     log: str
 
 
 def run_nbval(path: Path, folder: Path) -> Validation:
-    """Run ``pytest --nbval-lax`` on a notebook as it is stored."""
+    """Run ``pytest --nbval-lax`` on a notebook as it is stored.
+
+    It runs as a learner without a network, without data and with an empty cache would.
+    """
     report, memory = folder / "report.xml", folder / "memory.json"
-    done = subprocess.run(
-        [
+    island = Island(folder)
+    island.variables = {
+        "COURSE_HEADLESS": "1",
+        "NOTEBOOK_MEMORY": str(memory),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(HERE)]),
+    }
+    done = island.run(
+        *(
             *(sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-current-env"),
             *("-q", "-p", "notebook_memory", "-p", "no:cacheprovider"),
             *("-o", "addopts=", "-o", "timeout=0", "-c", os.devnull, f"--rootdir={path.parent}"),
             f"--nbval-cell-timeout={CELL_TIMEOUT}",
             f"--junitxml={report}",
             str(path),
-        ],
+        ),
         cwd=path.parent,
-        env={
-            **execute.environment(),
-            "PYTHONPATH": os.pathsep.join([str(ROOT), str(HERE)]),
-            "NOTEBOOK_MEMORY": str(memory),
-        },
-        capture_output=True,
-        text=True,
+        timeout=NOTEBOOK_TIMEOUT,
     )
     log = done.stdout + done.stderr
     failures, passed = {}, 0
@@ -114,4 +119,4 @@ def run_nbval(path: Path, folder: Path) -> Validation:
     if done.returncode != 0 and not failures:
         failures["pytest"] = log
     peak = json.loads(memory.read_text())["peak_mb"] if memory.is_file() else float("nan")
-    return Validation(failures, passed, peak, log)
+    return Validation(failures, passed, peak, island.attempts, log)

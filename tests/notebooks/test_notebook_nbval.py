@@ -1,14 +1,20 @@
 """nbval: every notebook runs as it is stored, its same-model cell prints what is stored.
 
-The run holds all three frameworks in one kernel, so it also shows what a learner's machine needs.
+The run holds all three frameworks in one kernel, so it also shows what a learner's machine needs;
+and it has no network, no data and an empty cache, so it shows that none of them is needed.
 """
 
 import functools
+import importlib
+import pkgutil
+from urllib.parse import urlsplit
 
 import nbformat
 import notebook_runs as runs
 import pytest
 
+import utils.data
+from utils.data.ladder import Listing
 from utils.lessons import build, execute
 
 pytestmark = [pytest.mark.notebooks, pytest.mark.slow, pytest.mark.timeout(1500)]
@@ -22,6 +28,19 @@ def validation(tmp_path_factory):
     return functools.cache(lambda path: runs.run_nbval(path, tmp_path_factory.mktemp(path.stem)))
 
 
+def mirrors():
+    """The hosts from which the ladder of `utils.data` may fetch."""
+    modules = [
+        importlib.import_module(f"utils.data.{found.name}")
+        for found in pkgutil.iter_modules(utils.data.__path__)
+        if found.name != "__main__"
+    ]
+    listings = [x for module in modules for x in vars(module).values() if isinstance(x, Listing)]
+    places = {mirror for listing in listings for mirror in listing.mirrors}
+    places |= {listing.archive.address for listing in listings if listing.archive}
+    return {urlsplit(place).hostname for place in places}
+
+
 def test_it_runs_as_stored(stored, validation):
     result = validation(stored)
     assert result.failures == {}, result.log
@@ -32,6 +51,12 @@ def test_it_runs_as_stored(stored, validation):
 @pytest.mark.memory
 def test_the_kernel_fits_on_binder(stored, validation):
     assert validation(stored).peak_mb < MEMORY_MB
+
+
+@pytest.mark.offline
+def test_nothing_but_the_data_is_looked_for_outside(stored, validation):
+    # The mirrors may be tried. Nothing else knocks, not even quietly.
+    assert {line.split()[1] for line in validation(stored).attempts} <= mirrors()
 
 
 # --- the same on the small course, broken on purpose --------------------------------------------
@@ -73,6 +98,17 @@ def test_a_cell_that_raises_fails(tiny, tmp_path):
 
     (text,) = validate_tiny(tiny, tmp_path, change).failures.values()
     assert "ZeroDivisionError" in text
+
+
+def test_who_wants_to_leave_is_seen(tiny, tmp_path):
+    def change(notebook):
+        knock = "import contextlib, socket\n"
+        knock += "with contextlib.suppress(OSError): socket.getaddrinfo('example.org', 443)"
+        notebook.cells.insert(-1, nbformat.v4.new_code_cell(knock, execution_count=7))
+
+    result = validate_tiny(tiny, tmp_path, change)
+    assert result.failures == {}, result.log
+    assert result.attempts == ["getaddrinfo example.org"]
 
 
 def test_the_kernels_memory_is_seen_at_its_peak(tiny, tmp_path):

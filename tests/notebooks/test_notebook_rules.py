@@ -222,6 +222,8 @@ BREAKAGES = [
     ("imports_in_their_sections", code("from keras import ops", "torch"), "imports keras"),
     ("imports_in_their_sections", import_outside_its_section, "uses torch, imported for another"),
     ("imports_in_their_sections", own_sections_do_not_import, "no cell tagged keras imports it"),
+    ("tensors_come_home", edit("torch", "(3.0))", "(3.0)).numpy()"), "lacks .cpu()"),
+    ("tensors_come_home", edit("torch", "torch.tensor", "torch.from_numpy"), "may be on a GPU"),
     ("links", markdown("[gone](missing.ipynb)"), "missing.ipynb leads to nothing"),
     ("links", markdown("![gone](figures/a.png)"), "leads to nothing"),
     ("links", markdown("[no](../../README.md#nowhere)"), "no such place in README.md"),

@@ -33,7 +33,10 @@ def test_notebooks_and_generated_parts_are_up_to_date(course):
     assert build.check(course) == [], "run `make notebooks`"
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize(
+    "name",
+    ["README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/style.md", "docs/lecturing.md"],
+)
 def test_links_of_the_front_pages_resolve(name):
     path = ROOT / name
     if not path.is_file():

@@ -15,7 +15,7 @@ from pathlib import Path
 import jupytext
 import nbformat
 
-from utils import CourseError
+from utils import CourseError, files
 from utils.lessons import execute
 from utils.lessons.course import Chapter, Course
 from utils.lessons.furniture import KINDS, Furniture, slug_in
@@ -296,18 +296,8 @@ def write(notebook: nbformat.NotebookNode, chapter: Chapter) -> int:
             f"show less or smaller, first in cell {heaviest} ({weights[heaviest] / 1e6:.2f} MB)."
         )
     chapter.notebook.parent.mkdir(parents=True, exist_ok=True)
-    _replace(chapter.notebook, text)
+    files.write(chapter.notebook, text)
     return size
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file so that whoever reads it meanwhile sees all of the old or all of the new."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        unfinished.write_text(text, encoding="utf-8")
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _refresh(course: Course) -> list[str]:
@@ -325,7 +315,7 @@ def _refresh(course: Course) -> list[str]:
             write(notebook, chapter)
             written.append(f"{chapter.address}: generated cells renewed")
         if lesson != before:
-            _replace(chapter.lesson, lesson)
+            files.write(chapter.lesson, lesson)
             written.append(f"{chapter.source}: generated cells renewed")
         # Jupytext takes the inputs from the lesson as long as that is the newer of the two.
         os.utime(chapter.lesson)
@@ -334,6 +324,6 @@ def _refresh(course: Course) -> list[str]:
         before = readme.read_text(encoding="utf-8")
         after = furniture.refresh_readme(before)
         if after != before:
-            _replace(readme, after)
+            files.write(readme, after)
             written.append("README.md: chapter map renewed")
     return written

@@ -18,6 +18,7 @@ from utils.lessons.course import Chapter, Course
 
 KINDS = ("header", "setup", "navigation")
 MARKERS = ("<!-- chapter-map -->", "<!-- /chapter-map -->")
+_BADGE = re.compile(r"\[!\[([^\]]*)\]\([^)]*\)\]\(([^)]*)\)")
 _CELL = re.compile(r"^# %%.*$", re.MULTILINE)
 _SLUG_IN_USE = re.compile(r"https://colab\.research\.google\.com/github/([\w.-]+/[\w.-]+)/blob/")
 
@@ -131,6 +132,11 @@ def _about(text: str, source: str) -> About:
             f"{source}: in its header's course: block {what} (quote text with colons)."
         )
     return found
+
+
+def words_for_badges(text: str) -> str:
+    """Markdown with badges, which are pictures from elsewhere, turned into links in words."""
+    return _BADGE.sub(r"[\1](\2)", text).replace(")\n[Open in Binder]", ") · [Open in Binder]")
 
 
 class Furniture:
