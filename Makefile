@@ -2,12 +2,21 @@
 # installed into .venv, from the pins in requirements.txt, by the first target that needs it.
 #
 #   PYTHON=…   the interpreter to build .venv with (default: the first that fits)
-#   VENV=…     another place for the environment (default: .venv)
+#   VENV=…     another place for the environment (default: .venv; the website's and the hooks' tools:
+#              .venv-site, .venv-tools)
+#   JOBS=…     how many tests run side by side (default: 2; each takes a core and up to 4 GB;
+#              0: none beside the other, which a debugger needs)
 
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 VENV := .venv
 READY := $(VENV)/.ready
+# What writes the website has an environment of its own, so that it cannot disturb the frameworks'.
+SITE := $(VENV)-site
+# What contributors' hooks and the audit need, likewise.
+TOOLS := $(VENV)-tools
+TOOL = $(firstword $(wildcard $(TOOLS)/Scripts) $(TOOLS)/bin)
+JOBS := 2
 # Recursive on purpose: asked again once the environment is there. Windows has no bin/.
 PY = $(firstword $(wildcard $(VENV)/Scripts/python.exe) $(VENV)/bin/python)
 FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
@@ -18,12 +27,12 @@ START := chapters/00_start_here/00_start_here.ipynb
 STALE := $(shell test ! -f $(READY) || { $(PY) -c '' && grep -qxF '$(CURDIR)/$(VENV)' $(READY); } \
 	>/dev/null 2>&1 || echo stale)
 
-.PHONY: help lab test notebooks train results bench slides lint format environment clean stale
+.PHONY: help lab test check new-lesson notebooks train results bench serve bench-serving gpu slides site links picture lint format hooks audit environment clean stale
 
 help: ## List what make can do (this list)
 	@echo 'Deep learning, three ways: make lab opens the course, make test checks all of it.'
 	@echo
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 lab: $(READY) ## Open the course in JupyterLab (LAB_ARGS=… is passed on)
 	@exec $(PY) -m jupyterlab --ServerApp.root_dir='$(CURDIR)' \
@@ -33,10 +42,16 @@ lab: $(READY) ## Open the course in JupyterLab (LAB_ARGS=… is passed on)
 test: $(READY) ## Check everything: lint, then all tests (TEST_ARGS=… goes to pytest)
 	@$(PY) -m utils.environment browser
 	@$(MAKE) --no-print-directory lint
-	@$(PY) -m pytest $(TEST_ARGS)
+	@$(PY) -m pytest -n $(JOBS) $(TEST_ARGS)
+
+check: $(READY) ## See that notebooks and generated parts agree with their lessons; nothing is run
+	@$(PY) -m utils.lessons check
 
 notebooks: $(READY) ## Build and execute the notebooks of changed lessons (NAME=02_vae: one)
 	@$(PY) -m utils.lessons build $(NAME)
+
+new-lesson: $(READY) ## Begin a lesson of the plan from a skeleton that runs (NAME=10_alexnet)
+	@$(PY) -m utils.lessons new $(or $(NAME),$(error Say which: make new-lesson NAME=10_alexnet))
 
 train: $(READY) ## Train a checkpoint with the full profile (NAME=02_vae)
 	@$(PY) -m utils.results train $(NAME)
@@ -47,8 +62,49 @@ results: $(READY) ## Measure what the README's table reports (NAME=02_vae: one n
 bench: $(READY) ## Time training steps against a textbook loop and the machine's floor
 	@$(PY) -m utils.bench $(BENCH_ARGS)
 
-slides: $(READY) ## Write the notebooks as slides into build/slides (NAME=02_vae: one)
-	@$(PY) -m utils.lessons slides $(NAME)
+serve: $(READY) ## Serve the models on http://127.0.0.1:8000/ (SERVE_ARGS='--engine torch --port 0')
+	@exec $(PY) -m utils.serving $(SERVE_ARGS)
+
+bench-serving: $(READY) ## Load the model server, beside twenty lines of Flask and the bare model
+	@$(PY) -m utils.bench_serving $(BENCH_ARGS)
+
+gpu: $(READY) ## Run the PyTorch and Keras sections on a machine with a GPU (NAME=02_vae: one)
+	@$(PY) -m utils.gpu_run $(NAME) $(GPU_ARGS)
+
+slides: $(READY) $(SITE)/.ready ## Write the notebooks as slides into build/slides (NAME=02_vae: one)
+	@$(PY) -m utils.lessons slides --tools '$(SITE)' $(NAME)
+
+site: $(READY) $(SITE)/.ready ## Write the course as a website into build/site, to read without a kernel
+	@$(PY) -m utils.lessons site build/site-source
+	@rm -rf build/site
+	@$(firstword $(wildcard $(SITE)/Scripts/python.exe) $(SITE)/bin/python) -m sphinx \
+		-q -W --keep-going build/site-source build/site
+	@echo 'Open build/site/index.html; it needs no network.'
+
+links: $(READY) $(SITE)/.ready ## Ask every link of the website whether it still leads somewhere
+	@$(PY) -m utils.lessons site build/site-source
+	@$(firstword $(wildcard $(SITE)/Scripts/python.exe) $(SITE)/bin/python) -m sphinx \
+		-q -b linkcheck build/site-source build/links
+
+$(SITE)/.ready: docs/requirements.txt $(READY)
+	@$(PY) -m utils.environment site '$(SITE)'
+
+hooks: $(TOOLS)/.ready ## Check each commit before it is made, and compare notebooks cell by cell
+	@$(TOOL)/pre-commit install
+	@git config diff.jupyternotebook.command "'$(CURDIR)/$(TOOL)/git-nbdiffdriver' diff"
+	@git config merge.jupyternotebook.driver \
+		"'$(CURDIR)/$(TOOL)/git-nbmergedriver' merge %O %A %B %L %P"
+	@git config merge.jupyternotebook.name 'notebooks, cell by cell'
+
+audit: $(TOOLS)/.ready ## Ask whether a pinned version has a known hole
+	@$(TOOL)/pip-audit --disable-pip --no-deps --progress-spinner off \
+		-r requirements.txt -r docs/requirements.txt -r .github/tools.txt
+
+$(TOOLS)/.ready: .github/tools.txt $(READY)
+	@$(PY) -m utils.environment tools '$(TOOLS)'
+
+picture: $(READY) ## Take the README's picture afresh: a panel after a run in each framework
+	@$(PY) -m pytest -q tests/browser/readme_picture.py
 
 lint: $(READY) ## Check style and formatting
 	@$(PY) -m ruff check .
@@ -65,7 +121,8 @@ clean: ## Remove caches and builds (ALL=1: the environment too)
 	@rm -rf build .pytest_cache .ruff_cache .hypothesis *.egg-info
 	@find . \( -path ./.git -o -path './$(VENV)' \) -prune -o \
 		\( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -exec rm -rf {} +
-	@$(if $(filter 1,$(ALL)),rm -rf '$(VENV)')
+	@$(if $(filter 1,$(ALL)),rm -rf '$(VENV)' '$(SITE)' '$(TOOLS)'; \
+		for kind in diff merge; do git config --remove-section $$kind.jupyternotebook; done 2>/dev/null; :)
 
 # Find a Python that fits, preferably one that can make virtual environments; the rest, and
 # what is said on the way, is in utils/environment.py. The stamp is written last.

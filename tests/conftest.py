@@ -1,20 +1,36 @@
 """What every test shares: a clean environment, and the means to skip what cannot run here."""
 
+import json
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
+import shards
 
 from utils._chromium import chromium_command, find_chromium
 from utils.environment import nvidia
+from utils.runtime import threads
 
 _private = ""
 # A busy machine is slow, not wrong.
 hypothesis.settings.register_profile("course", deadline=None)
 hypothesis.settings.load_profile("course")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of `shards`."""
+    group = parser.getgroup("course")
+    group.addoption("--shard", help="a share of the tests: 2/3 is the second of three")
+    group.addoption("--since", help="leave out runs of notebooks unchanged since this commit")
+    group.addoption(
+        "--every-variant", action="store_true", help="papermill runs every framework alone"
+    )
+    group.addoption("--record-seconds", type=Path, help="write how long each group of tests took")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -27,6 +43,13 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.pop(name, None)
     # Data come from COURSE_DATA, the cache or scikit-learn: a test never waits for a mirror.
     os.environ.setdefault("COURSE_OFFLINE", "1")
+    os.environ["COURSE_PROGRESS"] = "off"  # what tests solve is not what the learner has solved
+    path = config.getoption("--record-seconds")
+    if path and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(shards.Recorder(path, together))
+    jobs = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if jobs > 1:  # the cores are shared out: more threads than cores make everything slower
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, threads() // jobs)))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -34,12 +57,73 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     shutil.rmtree(_private, ignore_errors=True)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip the tests that need a GPU where there is none."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what the options say; skip the tests that need a GPU where there is none.
+
+    With ``COURSE_REQUIRE_GPU=1`` its absence is an error: a run that is meant for a GPU must not be
+    green because everything was skipped.
+    """
+    try:
+        left_out = _left_out(config, [item.nodeid for item in items])
+    except ValueError as mistake:
+        raise pytest.UsageError(str(mistake)) from None
+    if left_out:
+        config.hook.pytest_deselected(items=[i for i in items if i.nodeid in left_out])
+        items[:] = [i for i in items if i.nodeid not in left_out]
     needy = [item for item in items if item.get_closest_marker("gpu")]
-    if needy and not nvidia():
+    required = os.environ.get("COURSE_REQUIRE_GPU", "") == "1"
+    if (needy or required) and not nvidia():
+        if required:
+            raise pytest.UsageError(
+                "COURSE_REQUIRE_GPU=1, but there is no NVIDIA GPU here that its driver can talk to."
+            )
         for item in needy:
             item.add_marker(pytest.mark.skip(reason="there is no NVIDIA GPU here"))
+
+
+def _left_out(config: pytest.Config, tests: list[str]) -> set[str]:
+    """The tests that --shard and --since leave out, and that --every-variant would add."""
+    found = set() if config.getoption("--every-variant") else set(filter(shards.spared, tests))
+    if config.getoption("--since"):
+        files = shards.changed(config.rootpath, config.getoption("--since"))
+        found |= set(filter(shards.needless(files), tests))
+    if config.getoption("--shard"):
+        seconds = json.loads(shards.RECORD.read_text()) if shards.RECORD.exists() else {}
+        groups = [together(test) for test in tests if test not in found]
+        wanted = shards.share(groups, seconds, config.getoption("--shard"))
+        found |= {test for test in tests if together(test) not in wanted}
+    return found
+
+
+def together(test: str) -> str:
+    """The group of a test, by its id: a group stays on one worker and shares what is dear there.
+
+    A file's tests share its fixtures, the browser tests one JupyterLab, and those of a notebook in
+    one variant (the text in brackets) one run of it.
+    """
+    path, _, name = test.partition("::")
+    folder = path.rpartition("/")[0]
+    if folder.endswith("browser"):
+        return folder
+    variant = re.search(r"\[.*\]$", name) if folder.endswith("notebooks") else None
+    return path + (variant.group() if variant else "")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Side by side (-n), send groups out in the order of collection: the longest come first.
+
+    xdist's own groups (3.8, ``--dist loadgroup``) are written into test ids, which pytest 9.2 no
+    longer lets it do: there each test goes out alone.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Groups(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return together(nodeid)
+
+    config.option.loadscopereorder = False
+    return Groups(config, log)
 
 
 @pytest.fixture(scope="session")

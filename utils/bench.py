@@ -3,8 +3,9 @@
 For each framework the VAE's training step is compared with a textbook loop (PyTorch: a
 DataLoader over PIL images and an unfused optimiser; TensorFlow and Keras: the same code without
 compiling the step), the two taking turns, and with the machine's floor: the step's
-floating-point operations over the matrix-multiplication rate measured here. Then each notebook's
-wall time and peak memory, and import times. Nothing here passes or fails.
+floating-point operations over the matrix-multiplication rate measured here. Then ResNet-20's (see
+`utils.bench_resnet`), each notebook's wall time and peak memory, and import times. Nothing here
+passes or fails.
 """
 
 import argparse
@@ -201,6 +202,8 @@ def main(arguments: list[str] | None = None) -> int:
         counts = ["--blocks", str(asked.blocks), "--steps", str(asked.steps)]
         done = subprocess.run([*again, *counts], stdout=subprocess.PIPE, text=True, check=True)
         print("\n".join(x for x in done.stdout.splitlines() if x.startswith("  ")), flush=True)
+    print("ResNet-20's training step, against the first line of each framework:", flush=True)
+    subprocess.run([sys.executable, "-m", "utils.bench_resnet"], check=True)
     print("Imports, in a fresh process:", flush=True)
     _imports()
     print("Notebooks, quick profile, all frameworks:", flush=True)

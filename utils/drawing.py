@@ -14,9 +14,8 @@ import numpy as np
 
 from utils import CourseError
 from utils.controls import Named
+from utils.panel.markup import PIXEL
 
-# An image of one transparent pixel: that it has loaded is when the pad's script can begin.
-_PIXEL = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="
 _SIDE = 224  # pixels of the screen
 _KEYS = "Arrows move the pen, Shift with an arrow draws, Space makes a dot, Delete clears."
 
@@ -115,7 +114,7 @@ class Drawing(Named):
             f' data-value="{self.default.tobytes().hex()}"'
             f' style="width:{_SIDE}px;height:{_SIDE}px;touch-action:none;'
             'image-rendering:pixelated;cursor:crosshair"></canvas>'
-            f'<img alt="" src="{_PIXEL}" onload="{script}"></div>'
+            f'<img alt="" src="{PIXEL}" onload="{script}"></div>'
         )
 
 

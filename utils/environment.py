@@ -112,6 +112,36 @@ def build(venv: Path) -> None:
     print(f"The environment is ready ({time.monotonic() - started:.0f} s).")
 
 
+def build_site(venv: Path) -> None:
+    """Create the environment of the website's tools, from ``docs/requirements.txt``.
+
+    Raises
+    ------
+    CourseError
+        If `venv` is not ours to replace, or if the installation fails.
+    """
+    _beside(venv, "docs/requirements.txt", "Sphinx and its extensions", "half a minute, 300 MB")
+
+
+def build_tools(venv: Path) -> None:
+    """Create the environment of the contributors' tools, from ``.github/tools.txt``.
+
+    Raises
+    ------
+    CourseError
+        If `venv` is not ours to replace, or if the installation fails.
+    """
+    _beside(venv, ".github/tools.txt", "pre-commit, nbdime and pip-audit", "half a minute, 200 MB")
+
+
+def _beside(venv: Path, requirements: str, what: str, cost: str) -> None:
+    _check_ours(venv)
+    print(f"Installing {what} into {venv.name}/ ({cost}, once).")
+    _create(venv)
+    _pip(venv, "-r", requirements)
+    (venv / ".building").replace(venv / ".ready")
+
+
 def python_of(venv: Path) -> Path:
     """Return the interpreter of a virtual environment."""
     return venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
@@ -154,16 +184,20 @@ def _check_machine(venv: Path) -> None:
             f"{sys.executable} cannot create virtual environments: install its venv package "
             f"(Debian, Ubuntu: sudo apt-get install python{minor}-venv), then run make again."
         )
-    if venv.exists() and not any((venv / mark).exists() for mark in (".ready", ".building")):
-        raise CourseError(
-            f"{venv} was not made by this course, so it is left alone: move it away, "
-            "or choose another place with make VENV=other-directory"
-        )
+    _check_ours(venv)
     free = shutil.disk_usage(ROOT).free
     if free < _BYTES_NEEDED and not venv.exists():
         raise CourseError(
             f"The environment needs about 3 GB and {free / 1e9:.1f} GB are free on this disk: "
             "make room (4 GB), then run make again."
+        )
+
+
+def _check_ours(venv: Path) -> None:
+    if venv.exists() and not any((venv / mark).exists() for mark in (".ready", ".building")):
+        raise CourseError(
+            f"{venv} was not made by this course, so it is left alone: move it away, "
+            "or choose another place with make VENV=other-directory"
         )
 
 
@@ -271,9 +305,13 @@ def _watch(pip: subprocess.Popen, log: Path, begin: int) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Run one of ``build``, ``write`` and ``browser``; return the exit status."""
+    """Run one of the actions below; return the exit status."""
     actions = {
         "build": lambda: build(ROOT / (arguments[1] if len(arguments) > 1 else ".venv")),
+        "site": lambda: build_site(ROOT / (arguments[1] if len(arguments) > 1 else ".venv-site")),
+        "tools": lambda: build_tools(
+            ROOT / (arguments[1] if len(arguments) > 1 else ".venv-tools")
+        ),
         "write": write,
         "browser": ensure_chromium,
     }

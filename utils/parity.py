@@ -221,6 +221,32 @@ def count(model: Any) -> int:
     return sum(int(np.prod(tuple(variable.shape))) for variable in variables(model))
 
 
+def unbiased(
+    after: Weights, before: Weights, seen: dict[str, tuple[int, int]], momentum: float = 0.9
+) -> Weights:
+    """Keras's weights with the moving variances that PyTorch would have.
+
+    After a batch of n values a channel, BatchNorm remembers the batch's variance: Keras as it is,
+    PyTorch n / (n − 1) times it (Ioffe and Szegedy 2015, algorithm 2). What k batches have added
+    can be told from what they left of the old average, momentumᵏ of it.
+
+    Parameters
+    ----------
+    after, before
+        The weights after those batches and before them; neither is changed.
+    seen
+        For each BatchNorm layer how many batches it has seen, and n.
+    momentum
+        Keras's: how much of the average one batch leaves.
+    """
+    found = dict(after)
+    for layer, (batches, n) in seen.items():
+        name = f"{layer}.moving_variance"
+        left = momentum**batches * before[name]
+        found[name] = left + (after[name] - left) * n / (n - 1)
+    return found
+
+
 @dataclasses.dataclass(frozen=True)
 class Comparison:
     """The largest difference between frameworks, for each quantity that was compared."""

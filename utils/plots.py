@@ -3,6 +3,7 @@
 import base64
 import io
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +11,13 @@ import numpy as np
 from utils import CourseError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from utils.boxes import Found, Truth
 
 # Three colours that also differ in lightness (Okabe and Ito), with three dashes for print.
 STYLES = {
@@ -18,6 +25,21 @@ STYLES = {
     "tensorflow": {"color": "#0072B2", "linestyle": "--"},
     "keras": {"color": "#009E73", "linestyle": ":"},
 }
+
+# Ten colours for classes: Okabe and Ito's but black, and three more that differ in lightness. No
+# eye tells so many apart with certainty: the class's name always stands beside.
+CLASS_COLOURS = (
+    "#D55E00",
+    "#0072B2",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#F0E442",
+    "#5D2E8C",
+    "#7A4B1F",
+    "#B8D8BA",
+)
 
 
 def to_uint8(image: np.ndarray) -> np.ndarray:
@@ -96,11 +118,155 @@ def figure(columns: int = 1, rows: int = 1, width: float = 7.0, height: float = 
     return fig, axes
 
 
+def captioned(
+    pictures: Sequence[np.ndarray], captions: Sequence[str], columns: int = 8
+) -> "Figure":
+    """A figure of pictures, grey (H, W) or in colour (H, W, 3), row by row, a caption over each."""
+    rows = max(1, -(-len(pictures) // columns))
+    fig, axes = figure(columns=columns, rows=rows, width=9.0, height=1.45 * rows)
+    for ax in np.ravel(axes):
+        ax.axis("off")
+    # a last row may be shorter than its axes; every picture has its caption
+    for ax, (picture, caption) in zip(
+        np.ravel(axes), zip(pictures, captions, strict=True), strict=False
+    ):
+        ax.imshow(picture, cmap="gray")
+        ax.set_title(caption, fontsize=9)
+    return fig
+
+
 def figure_png(fig: "Figure") -> bytes:
     """PNG bytes of a matplotlib figure on white, readable in a dark theme too."""
     buffer = io.BytesIO()
     fig.savefig(buffer, format="png", facecolor="white")
     return buffer.getvalue()
+
+
+def class_colour(label: int) -> str:
+    """The colour of a class: always the same, and told apart by colour-blind people as well."""
+    return CLASS_COLOURS[int(label) % len(CLASS_COLOURS)]
+
+
+def boxes(
+    ax: "Axes",
+    image: np.ndarray,
+    boxes: np.ndarray,
+    labels: np.ndarray,
+    class_names: "Sequence[str]",
+    scores: np.ndarray | None = None,
+    crowd: np.ndarray | None = None,
+) -> None:
+    """Draw a picture and boxes on it, each with its class's colour *and* name.
+
+    Parameters
+    ----------
+    ax
+        A matplotlib ``Axes``.
+    image
+        ``(H, W)`` or ``(H, W, 3)``.
+    boxes
+        ``(N, 4)`` xyxy in pixels.
+    labels
+        ``(N,)``, positions in `class_names`; a negative one has no name and is grey.
+    class_names
+        One for each class.
+    scores
+        ``(N,)``, written beside the names.
+    crowd
+        ``(N,)`` bool: these are dashed.
+
+    Raises
+    ------
+    CourseError
+        If lengths do not fit together, or a label has no name.
+    """
+    boxes, labels = np.asarray(boxes, np.float32).reshape(-1, 4), np.asarray(labels)
+    if len(boxes) != len(labels) or scores is not None and len(scores) != len(boxes):
+        raise CourseError(f"{len(boxes)} boxes need as many labels and scores, not {len(labels)}.")
+    if len(labels) and labels.max() >= len(class_names):
+        raise CourseError(f"Label {labels.max()} has no name among {len(class_names)} classes.")
+    height, width = np.shape(image)[:2]
+    ax.imshow(to_uint8(image), cmap="gray", extent=(0, width, height, 0), interpolation="nearest")
+    ax.set(xlim=(0, width), ylim=(height, 0))
+    ax.axis("off")
+    for number, ((left, top, right, bottom), label) in enumerate(zip(boxes, labels, strict=True)):
+        colour = "#777777" if label < 0 else class_colour(label)
+        dashed = crowd is not None and bool(crowd[number])
+        outline = {"fill": False, "linestyle": "--" if dashed else "-"}
+        # A light rim keeps every colour visible on every ground.
+        for edge, thick in (("white", 2.8), (colour, 1.6)):
+            corners = (left, top, right, bottom)
+            rectangle(ax, corners, edgecolor=edge, linewidth=thick, **outline)
+        text = "" if label < 0 else str(class_names[label])
+        text += "" if scores is None else f" {scores[number]:.2f}"
+        text += " (crowd)" if dashed else ""
+        if text:
+            above = top > 0.08 * height  # else inside, where it is not cut off
+            ax.text(
+                min(max(left, 0), 0.88 * width),
+                top if above else top + 1,
+                text.strip(),
+                va="bottom" if above else "top",
+                color="white" if _dark(colour) else "black",
+                fontsize=7,
+                clip_on=True,
+                bbox={"facecolor": colour, "edgecolor": "none", "pad": 0.8},
+            )
+
+
+def rectangle(ax: "Axes", box: np.ndarray, **style: "Any") -> None:
+    """Draw one box, xyxy, with matplotlib's words for its style."""
+    from matplotlib.patches import Rectangle
+
+    left, top, right, bottom = map(float, box)
+    ax.add_patch(Rectangle((left, top), right - left, bottom - top, **style))
+
+
+def detections(
+    images: np.ndarray,
+    found: "Sequence[Truth | Found]",
+    class_names: "Sequence[str]",
+    columns: int = 4,
+    side: float = 2.4,
+) -> "Figure":
+    """A figure of pictures with what is in them, or with what a detector found in them.
+
+    Parameters
+    ----------
+    images
+        ``(N, H, W, 3)``.
+    found
+        A `utils.boxes.Truth` or `utils.boxes.Found` for each.
+    class_names
+        One for each class.
+    columns
+        Pictures in a row.
+    side
+        Inches of a picture's width.
+
+    Raises
+    ------
+    CourseError
+        If there is not one of them for each picture.
+    """
+    if not len(images) or len(images) != len(found):
+        raise CourseError(f"{len(images)} pictures need as many truths or finds, not {len(found)}.")
+    columns = min(columns, len(images))
+    rows = math.ceil(len(images) / columns)
+    height, width = np.shape(images)[1:3]
+    fig, axes = figure(columns, rows, columns * side, rows * side * height / width)
+    fig.get_layout_engine().set(w_pad=0.03, h_pad=0.03, wspace=0, hspace=0)
+    for ax in np.ravel(axes):
+        ax.axis("off")
+    for ax, image, one in zip(np.ravel(axes), images, found, strict=False):
+        extra = getattr(one, "scores", None), getattr(one, "crowd", None)
+        boxes(ax, image, one.boxes, one.labels, class_names, *extra)
+    return fig
+
+
+def _dark(colour: str) -> bool:
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return 0.299 * red + 0.587 * green + 0.114 * blue < 140
 
 
 def show(picture: "Figure | np.ndarray", alt: str, width: int | None = None) -> None:

@@ -2,8 +2,8 @@
 
 ``python -m utils.results train NAME`` trains a notebook's checkpoint on the paper's schedule and
 goes on where it was cut; ``measure NAME`` measures the checkpoint in each framework and writes
-``results/NAME.json``; ``table`` refreshes the README. Nothing else writes there: no number is
-typed.
+``results/NAME.json``; ``table`` refreshes the tables: each recipe's `HEADLINES` in the README,
+every number in ``results/README.md``. Nothing else writes there: no number is typed.
 """
 
 import argparse
@@ -16,14 +16,22 @@ import platform
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from utils import CourseError, runtime
+from utils import CourseError, files, runtime
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "results"
 MARKS = ("<!-- results -->", "<!-- /results -->")
+_FULL = """\
+# Results
+
+Every number that was measured, written by `make results` from the records beside this file, which
+also say with which versions, on which device, in what time and memory. The notes on ± and on the
+models stand below the table.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,12 +127,9 @@ def write(notebook: str, records: list[Record], folder: Path = FOLDER) -> Path:
     ordered = sorted(
         kept + records, key=lambda r: (runtime.FRAMEWORKS.index(r.framework), r.profile)
     )
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{notebook}.json"
-    part = path.with_suffix(".part")
     text = json.dumps([dataclasses.asdict(r) for r in ordered], indent=1, ensure_ascii=False)
-    part.write_text(text + "\n", encoding="utf-8")
-    os.replace(part, path)
+    files.save_all({path: text + "\n"})
     return path
 
 
@@ -147,8 +152,28 @@ def _cell(record: Record) -> str:
     return f"{record.value:.{digits}f} ± {half:.{digits}f}"
 
 
-def markdown(notebook: str | None = None, folder: Path = FOLDER) -> str:
-    """One notebook's results as a Markdown table, or every notebook's, with notes below."""
+def markdown(
+    notebook: str | None = None,
+    folder: Path = FOLDER,
+    headlines: Mapping[str, Sequence[str]] | None = None,
+) -> str:
+    """One notebook's results as a Markdown table, or every notebook's, with notes below.
+
+    Parameters
+    ----------
+    notebook
+        Which one; None: all of them.
+    folder
+        Where the records lie.
+    headlines
+        For each notebook the metrics to show, all of them where it has no entry; the notes are
+        left out. None: every metric.
+
+    Raises
+    ------
+    CourseError
+        If a headline was never measured.
+    """
     names = [notebook] if notebook else sorted(path.stem for path in folder.glob("*.json"))
     head = ["metric", *(runtime.LABELS[n] for n in runtime.FRAMEWORKS), "reference", "data"]
     head = head if notebook else ["notebook", *head]
@@ -158,6 +183,8 @@ def markdown(notebook: str | None = None, folder: Path = FOLDER) -> str:
         records = read(name, folder)
         if not records:
             return f"Nothing measured yet: `make results NAME={name}` measures."
+        if headlines is not None:
+            records = _chosen(name, records, headlines.get(name))
         start = [] if notebook else [name]
         lines += ["| " + " | ".join([*start, *row]) + " |" for row in rows(records)]
         first = records[0]
@@ -165,7 +192,19 @@ def markdown(notebook: str | None = None, folder: Path = FOLDER) -> str:
         word = "model" if len(models) == 1 else "models"
         note = f"± is {first.spread}; {word}: {'; '.join(models)}; {first.device}."
         notes.append(note if notebook else f"{name}: {note}")
-    return "\n".join([*lines, "", *notes])
+    return "\n".join(lines if headlines is not None else [*lines, "", *notes])
+
+
+def _chosen(name: str, records: list[Record], metrics: Sequence[str] | None) -> list[Record]:
+    if metrics is None:
+        return records
+    missing = set(metrics) - {record.metric for record in records}
+    if missing:
+        raise CourseError(
+            f"{name} has no result {sorted(missing)[0]!r}, which its recipe calls a headline: "
+            f"measure it (`make results NAME={name}`), or mend HEADLINES."
+        )
+    return [record for record in records if record.metric in metrics]
 
 
 def show(notebook: str) -> None:
@@ -175,16 +214,38 @@ def show(notebook: str) -> None:
     display(Markdown(markdown(notebook)))
 
 
-def refresh_readme(readme: Path = ROOT / "README.md", folder: Path = FOLDER) -> bool:
+def headlines() -> dict[str, Sequence[str]]:
+    """For each notebook the metrics that the README shows."""
+    return {notebook: module.HEADLINES for notebook, module in recipes().items()}
+
+
+def refresh(readme: Path = ROOT / "README.md", folder: Path = FOLDER) -> None:
+    """Write the headlines into the README, and everything into ``results/README.md``."""
+    refresh_readme(readme, folder, headlines())
+    files.save_all({folder / "README.md": full_table(folder)})
+
+
+def full_table(folder: Path = FOLDER) -> str:
+    """The text of ``results/README.md``: every number that was measured, and how."""
+    return f"{_FULL}\n{markdown(folder=folder)}\n"
+
+
+def refresh_readme(
+    readme: Path = ROOT / "README.md",
+    folder: Path = FOLDER,
+    shown: Mapping[str, Sequence[str]] | None = None,
+) -> bool:
     """Put the table between the README's markers; says whether anything changed."""
     text = readme.read_text(encoding="utf-8")
     start, end = MARKS
     if start not in text or end not in text:
         raise CourseError(f"{readme.name} has lost its markers {start} … {end}: put them back.")
     before, rest = text.split(start, 1)
-    fresh = f"{before}{start}\n{markdown(folder=folder)}\n{end}{rest.split(end, 1)[1]}"
+    fresh = (
+        f"{before}{start}\n{markdown(folder=folder, headlines=shown)}\n{end}{rest.split(end, 1)[1]}"
+    )
     if fresh != text:
-        readme.write_text(fresh, encoding="utf-8")
+        files.save_all({readme: fresh})
     return fresh != text
 
 
@@ -222,7 +283,7 @@ def measure(notebook: str, framework: str, images: int | None = None) -> list[Re
         "versions": runtime.versions(),
         "commit": commit(),
     }
-    return [Record(**common, **item) for item in found]
+    return [Record(**{**common, **item}) for item in found]  # a recipe may know the device better
 
 
 def _measure_all(name: str, images: int | None) -> None:
@@ -245,7 +306,7 @@ def main(arguments: list[str] | None = None) -> int:
         command.add_argument("names", nargs="*", metavar="NAME", help="default: all")
     measuring.add_argument("--framework", help="only this one, in this process")
     measuring.add_argument("--images", type=int, help="only the first so many test images")
-    commands.add_parser("table", help="refresh the README's table")
+    commands.add_parser("table", help="refresh the tables in the READMEs")
     asked = parser.parse_args(arguments)
     try:
         for name in getattr(asked, "names", None) or recipes():
@@ -256,7 +317,7 @@ def main(arguments: list[str] | None = None) -> int:
             elif asked.command == "measure":
                 _measure_all(name, asked.images)
         if asked.command != "train":
-            refresh_readme()
+            refresh()
     except CourseError as error:
         print(error, file=sys.stderr)
         return 1

@@ -15,6 +15,7 @@ import random
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
@@ -30,6 +31,7 @@ PROFILES = ("quick", "full")
 DEVICES = ("auto", "cpu", "gpu")
 KERAS_BACKENDS = ("tensorflow", "torch")
 LABELS = {"torch": "PyTorch", "tensorflow": "TensorFlow", "keras": "Keras"}
+_moved = False  # whether PyTorch makes its tensors on a GPU
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,8 +119,9 @@ def begin(
         device = _settle_device(device, chosen)
     elif device == "auto":
         device = "cpu"
-    seed_everything(seed)
     session = Session(profile, chosen, seed, device, keras_backend)
+    _move(session.torch_device)
+    seed_everything(seed)
     loaded = "nothing loaded yet" if lazy else f"loaded in {time.perf_counter() - started:.0f} s"
     names = ", ".join(LABELS[name] for name in chosen)
     print(f"{names} on the {device.upper()}, profile {profile!r}, seed {seed} ({loaded}).")
@@ -212,6 +215,23 @@ def _settle_device(device: str, frameworks: tuple[str, ...]) -> str:
     return "cpu" if blind else "gpu"
 
 
+def _move(device: str) -> None:
+    """Let PyTorch make its tensors on this device, as the other two do by themselves.
+
+    A GPU's convolutions and products round their inputs to 10 bits (TF32) unless told not to; the
+    three frameworks would then agree to three digits only.
+    """
+    global _moved
+    torch = sys.modules.get("torch")
+    if torch and (device != "cpu" or _moved):  # back to the CPU, where an earlier call had left it
+        torch.set_default_device(device)
+        torch.backends.cudnn.allow_tf32 = False
+        _moved = device != "cpu"
+    if "tensorflow" in sys.modules and device != "cpu":
+        experimental = sys.modules["tensorflow"].config.experimental
+        experimental.enable_tensor_float_32_execution(False)
+
+
 def seed_everything(seed: int) -> None:
     """Seed Python, NumPy's global generator and every framework that is loaded."""
     random.seed(seed)
@@ -227,13 +247,53 @@ def seed_everything(seed: int) -> None:
 
 
 def threads() -> int:
-    """How many threads a framework should use: ``OMP_NUM_THREADS``, or the cores we may use."""
+    """How many threads a framework should use: ``OMP_NUM_THREADS``, or the cores we may use.
+
+    A container sees all cores of its host and may use a share of them: more threads than that
+    would only wait for each other.
+    """
     asked = os.environ.get("OMP_NUM_THREADS", "")
     if asked.isdigit() and int(asked) > 0:
         return int(asked)
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    return max(1, min(cores, int(_quota(Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")))))
+
+
+def _quota(mount: Path, membership: Path) -> float:
+    """How many cores' time Linux grants this process's control group, or a very large number.
+
+    Each group up to the root may be limited, by version 2 in one file (``cpu.max``: microseconds
+    in a period, or "max") and by version 1 in two (-1: no limit).
+    """
+    found = [1e6]
+    with contextlib.suppress(OSError):
+        for line in membership.read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controllers and "cpu" not in controllers.split(","):
+                continue
+            root = mount / "cpu" if controllers else mount
+            group = root / path.lstrip("/")
+            # In a container the path may be the host's: then only the root is there to read.
+            for folder in (group, *group.parents):
+                found += _granted(folder)
+                if folder == root:
+                    break
+    return min(found)
+
+
+def _granted(folder: Path) -> list[float]:
+    """What one control group is limited to: a number of cores, or nothing."""
+    with contextlib.suppress(OSError, ValueError):
+        if (folder / "cpu.max").exists():
+            quota, period = map(float, (folder / "cpu.max").read_text().split())
+        else:
+            quota = float((folder / "cpu.cfs_quota_us").read_text())
+            period = float((folder / "cpu.cfs_period_us").read_text())
+        return [quota / period] if quota > 0 and period > 0 else []
+    return []
 
 
 def headless() -> bool:
@@ -288,6 +348,12 @@ def describe() -> str:
 
 def peak_memory_mb() -> float:
     """The most memory this process has held so far, in MB (10⁶ bytes)."""
+    # On Linux `ru_maxrss` starts at what the parent held when it began this process: a small
+    # process of a large one would report its parent's peak. The kernel's own mark does not.
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024 / 1e6
     try:
         import resource
     except ImportError:  # Windows

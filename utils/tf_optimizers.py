@@ -48,3 +48,22 @@ class Adam(tf.Module):
                 epsilon=epsilon,
                 grad=g,
             )
+
+
+class SGD(tf.Module):
+    """Plain gradient descent, with the face of `Adam`: where a step shows the gradient itself.
+
+    Parameters
+    ----------
+    parameters
+        The variables to move.
+    """
+
+    def __init__(self, parameters):
+        super().__init__()
+        self.parameters = parameters
+
+    def apply(self, gradients, rate):
+        """Move every parameter by one step; `gradients` come in the order of `parameters`."""
+        for w, gradient in zip(self.parameters, gradients, strict=True):
+            w.assign_sub(rate * gradient)

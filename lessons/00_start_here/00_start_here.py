@@ -95,7 +95,7 @@ import types
 
 import numpy as np
 
-from utils import data, exercises, plots, runtime
+from utils import data, exercises, plots, progress, runtime
 from utils.controls import Slider
 from utils.exercises import start as questions
 from utils.panel import Panel, keras_callback
@@ -168,6 +168,35 @@ from utils.panel import Panel, keras_callback
 #
 # To teach from a notebook, present it as slides: the cells are marked for it, and the panels stay
 # live. `make slides` writes slides that need no kernel.
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## Where to start
+#
+# What is taken for granted stands at the top of each chapter. If arrays, gradients or
+# convolutions are new to you, an hour with one of these comes first:
+#
+# - **arrays** (tensors, in the other two): [NumPy for absolute
+#   beginners](https://numpy.org/doc/stable/user/absolute_beginners.html), up to broadcasting;
+# - **gradients by machine**: [A gentle introduction to
+#   torch.autograd](https://docs.pytorch.org/tutorials/beginner/blitz/autograd_tutorial.html);
+# - **convolution**: [Convolutional networks](https://cs231n.github.io/convolutional-networks/) in
+#   Stanford's notes, the first half.
+#
+# If they are not, seven questions find the chapter to begin with. Nobody counts your answers, and
+# not being sure is an answer too.
+
+# %%
+exercises.placement()
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# ### What you have done so far
+#
+# Exercises that a check has found right, and predictions that you have committed to, are kept in a
+# small file on this machine, outside the course's folder; nothing is sent anywhere. Come back to
+# this cell and run it again to see how far you are.
+
+# %%
+progress.Report()
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Your machine
@@ -271,7 +300,7 @@ def logits_torch(model, images):
     """What the model says of NumPy images (B, 784), as NumPy (B, 10)."""
     import torch
 
-    return model(torch.from_numpy(images)).detach().numpy()
+    return model(torch.as_tensor(images)).detach().cpu().numpy()
 
 
 # %% tags=["export", "torch"]
@@ -281,8 +310,8 @@ def train_torch(settings, report):
     import torch
 
     for step, (images, labels) in enumerate(batches(settings), start=1):
-        logits = model(torch.from_numpy(images))  # (B, 784) → (B, 10)
-        loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(labels))
+        logits = model(torch.as_tensor(images))  # (B, 784) → (B, 10)
+        loss = torch.nn.functional.cross_entropy(logits, torch.as_tensor(labels))
         loss.backward()  # fills .grad of every parameter
         with torch.no_grad():  # the step itself is not to be differentiated
             for parameter in model.parameters():
@@ -578,7 +607,7 @@ questions.parameters.check(parameters)
 # %% tags=["nbval-check-output"]
 def softmax(logits):
     """Probabilities (N, 10) from logits (N, 10), row by row."""
-    ...
+    return ...  # your code
 
 
 questions.softmax.check(softmax)

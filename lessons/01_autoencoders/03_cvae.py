@@ -412,20 +412,20 @@ def train_torch(images, labels, settings, report):
 def posterior_torch(model, x, c):
     """Means and log-variances (B, latents) of q(z|x, c)."""
     h = model.features(torch.as_tensor(c))
-    return tuple(part.numpy() for part in model.posterior(torch.as_tensor(x), h))
+    return tuple(part.cpu().numpy() for part in model.posterior(torch.as_tensor(x), h))
 
 
 @torch.no_grad()
 def prior_torch(model, c):
     """Means and log-variances (B, latents) of p(z|c)."""
-    return tuple(part.numpy() for part in model.prior(model.features(torch.as_tensor(c))))
+    return tuple(part.cpu().numpy() for part in model.prior(model.features(torch.as_tensor(c))))
 
 
 @torch.no_grad()
 def decode_torch(model, z, c):
     """Pixel probabilities (…, B, 784) of codes (…, B, latents) under conditions c (B, ·)."""
     h = model.features(torch.as_tensor(c))
-    return torch.sigmoid(model.decode(torch.as_tensor(z), h)).numpy()
+    return torch.sigmoid(model.decode(torch.as_tensor(z), h)).cpu().numpy()
 
 
 @torch.no_grad()
@@ -439,7 +439,7 @@ def log_weights_torch(model, x, c, hidden, eps):
     log_p_x = ((x * logits - F.softplus(logits)) * hidden).sum(-1)  # K×B
     distance = (z - mean_p) ** 2 / log_var_p.exp()
     # log p(z|c) − log q(z|x, c): the constants cancel, and (z − μ)/σ is the noise itself
-    return (log_p_x + 0.5 * (eps**2 - distance + log_var - log_var_p).sum(-1)).numpy()
+    return (log_p_x + 0.5 * (eps**2 - distance + log_var - log_var_p).sum(-1)).cpu().numpy()
 
 
 ways["torch"] = Way(

@@ -937,18 +937,7 @@ evidence["torch"]["one step of three phases"] = moved(parity.get_weights(trainer
 parameters = parity.count(trainer.aae)
 
 # %% tags=["tensorflow"]
-
-
-class Descent:
-    """Plain gradient descent, with the face of utils.tf_optimizers.Adam."""
-
-    def __init__(self, parameters):
-        self.parameters = parameters
-
-    def apply(self, gradients, rate):
-        for w, gradient in zip(self.parameters, gradients, strict=True):
-            w.assign_sub(rate * gradient)
-
+from utils.tf_optimizers import SGD  # plain gradient descent, with the face of Adam
 
 trainer = TFTrainer(toy)
 parity.set_weights(trainer.aae, weights)
@@ -956,7 +945,7 @@ codes, logits = trainer.aae.encode(x_same)[0], trainer.aae.rebuild(x_same)
 outputs = {"codes": codes, "logits": logits, "scores": trainer.aae.discriminator(z_same)}
 evidence["tensorflow"] = {name: parity.to_numpy(value) for name, value in outputs.items()}
 for phase in ("rebuilding", "judging", "fooling"):
-    setattr(trainer, phase, Descent(getattr(trainer, phase).parameters))
+    setattr(trainer, phase, SGD(getattr(trainer, phase).parameters))
 losses = trainer.step(RATE, tf.constant(x_same), tf.constant(z_same), *none_same)
 evidence["tensorflow"]["losses"] = np.array([float(loss) for loss in losses])
 evidence["tensorflow"]["one step of three phases"] = moved(parity.get_weights(trainer.aae))

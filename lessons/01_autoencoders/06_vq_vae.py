@@ -1732,5 +1732,6 @@ questions.parameter_count.check(...)  # your number
 # Razavi et al., *VQ-VAE-2* ([2019](https://arxiv.org/abs/1906.00446)), with grids above grids.
 
 # %% [markdown] slideshow={"slide_type": "skip"} tags=["navigation"]
+# - **Next:** [DCGAN](../02_gans/07_dcgan.ipynb) ([in Colab](https://colab.research.google.com/github/deep-learning-three-ways/deep-learning-three-ways/blob/main/chapters/02_gans/07_dcgan.ipynb))
 # - **Previous:** [Adversarial autoencoders](05_aae.ipynb) ([in Colab](https://colab.research.google.com/github/deep-learning-three-ways/deep-learning-three-ways/blob/main/chapters/01_autoencoders/05_aae.ipynb))
 # - **All chapters:** [the chapter map](../../README.md#chapter-map) ([on GitHub](https://github.com/deep-learning-three-ways/deep-learning-three-ways#chapter-map))

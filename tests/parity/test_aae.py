@@ -1,40 +1,13 @@
 """05_aae in three frameworks: the same steps, phases that move what they should, and claims."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
+from parity_settings import keras_prints, settings
 
-from utils import CourseError, data, lessons, parity, runtime
+from utils import CourseError, data, parity, runtime
 
 NAME = "05_aae"
-ROOT = Path(__file__).resolve().parents[2]
 NETS = ("encoder", "decoder", "discriminator")
-
-
-@pytest.fixture(scope="module")
-def lesson():
-    return {name: lessons.load(NAME, name) for name in runtime.FRAMEWORKS}
-
-
-@pytest.fixture(scope="module")
-def digits():
-    return data.mnist("embedded")
-
-
-@pytest.fixture(scope="module")
-def images(digits):
-    return data.flatten(digits.x_train)
-
-
-def settings(lesson, framework, **changes):
-    return SimpleNamespace(
-        **{**lesson[framework].QUICK, "seed": 0, "framework": framework, **changes}
-    )
 
 
 def grey(x):
@@ -139,18 +112,10 @@ print("frozen", max(np.abs(parity.to_numpy(w) - b).max() for w, b in zip(frozen.
 
 @pytest.mark.parametrize("backend", runtime.KERAS_BACKENDS)
 def test_keras_trains_every_network_and_the_popular_pattern_does_not(backend):
-    run = subprocess.run(
-        [sys.executable, "-c", KERAS_STEPS, backend],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, "KERAS_BACKEND": backend},
-    )
-    assert run.returncode == 0, run.stderr[-2000:]
-    moved = dict(line.split() for line in run.stdout.splitlines() if len(line.split()) == 2)
+    moved = keras_prints(KERAS_STEPS, backend)
     for net in NETS:
-        assert float(moved[net]) > 1e-3
-    assert float(moved["frozen"]) == 0.0
+        assert moved[net] > 1e-3
+    assert moved["frozen"] == 0.0
 
 
 @pytest.mark.parametrize("framework", runtime.FRAMEWORKS)

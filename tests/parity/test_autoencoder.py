@@ -1,35 +1,13 @@
 """01_autoencoder in three frameworks: the same steps, training that learns, and what it claims."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
+from parity_settings import settings
 
-from utils import CourseError, data, lessons, parity, runtime
+from utils import CourseError, data, parity, runtime
 from utils.recipes import autoencoder as recipe
 
 NAME = "01_autoencoder"
-
-
-@pytest.fixture(scope="module")
-def lesson():
-    return {name: lessons.load(NAME, name) for name in runtime.FRAMEWORKS}
-
-
-@pytest.fixture(scope="module")
-def digits():
-    return data.mnist("embedded")
-
-
-@pytest.fixture(scope="module")
-def images(digits):
-    return data.flatten(digits.x_train)
-
-
-def settings(lesson, framework, **changes):
-    return SimpleNamespace(
-        **{**lesson[framework].QUICK, "seed": 0, "framework": framework, **changes}
-    )
 
 
 def test_the_lessons_layers_and_adam_are_those_of_the_library(lesson):

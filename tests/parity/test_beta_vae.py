@@ -1,9 +1,8 @@
 """04_beta_vae in three frameworks: the same steps, the capacity, and what β does."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
+from parity_settings import settings
 
 from utils import CourseError, data, lessons, metrics, parity, results, runtime
 from utils.recipes import beta_vae as recipe
@@ -12,19 +11,8 @@ NAME = "04_beta_vae"
 
 
 @pytest.fixture(scope="module")
-def lesson():
-    return {name: lessons.load(NAME, name) for name in runtime.FRAMEWORKS}
-
-
-@pytest.fixture(scope="module")
 def images():
     return data.flatten(data.sprites().images)
-
-
-def settings(lesson, framework, **changes):
-    return SimpleNamespace(
-        **{**lesson[framework].QUICK, "seed": 0, "framework": framework, **changes}
-    )
 
 
 def train(lesson, images, framework="torch", **changes):

@@ -1,35 +1,13 @@
 """03_cvae in three frameworks: the same steps, conditions that hide, and what breaks it."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
+from parity_settings import settings
 
-from utils import CourseError, checkpoints, data, judge, lessons, metrics, parity, runtime
+from utils import CourseError, checkpoints, data, judge, metrics, parity, runtime
 
 NAME = "03_cvae"
 KINDS = ("quadrants", "label", "baseline")
-
-
-@pytest.fixture(scope="module")
-def lesson():
-    return {name: lessons.load(NAME, name) for name in runtime.FRAMEWORKS}
-
-
-@pytest.fixture(scope="module")
-def digits():
-    return data.mnist("embedded")
-
-
-@pytest.fixture(scope="module")
-def images(digits):
-    return data.flatten(digits.x_train)
-
-
-def settings(lesson, framework, **changes):
-    return SimpleNamespace(
-        **{**lesson[framework].QUICK, "seed": 0, "framework": framework, **changes}
-    )
 
 
 def batch_of(lesson, kind, n=20):

@@ -1,18 +1,12 @@
 """02_vae in three frameworks: the same steps, the same bound, and training that learns."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
+from parity_settings import settings
 
-from utils import CourseError, data, lessons, parity, runtime
+from utils import CourseError, data, parity, runtime
 
 NAME = "02_vae"
-
-
-@pytest.fixture(scope="module")
-def lesson():
-    return {name: lessons.load(NAME, name) for name in runtime.FRAMEWORKS}
 
 
 @pytest.fixture(scope="module")
@@ -22,17 +16,6 @@ def start(lesson):
     weights = parity.get_weights(lesson["tensorflow"].TFVAE(50))
     x = rng.integers(0, 2, (20, 784)).astype("float32")
     return weights, x, rng.standard_normal((20, 50), dtype="float32")
-
-
-@pytest.fixture(scope="module")
-def images():
-    return data.flatten(data.mnist("embedded").x_train)
-
-
-def settings(lesson, framework, **changes):
-    return SimpleNamespace(
-        **{**lesson[framework].QUICK, "seed": 0, "framework": framework, **changes}
-    )
 
 
 def test_five_steps_of_adam_are_the_same_in_torch_and_tensorflow(lesson, start):

@@ -8,15 +8,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from utils import CourseError, data, lessons, parity, runtime
+from utils import CourseError, data, parity, runtime
 
 NAME = "06_vq_vae"
 RULES = ("EMA", "loss")
-
-
-@pytest.fixture(scope="module")
-def lesson():
-    return {name: lessons.load(NAME, name) for name in runtime.FRAMEWORKS}
 
 
 @pytest.fixture(scope="module")

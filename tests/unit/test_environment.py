@@ -95,7 +95,17 @@ def _installed(name: str) -> str:
         return "not installed"
 
 
-@pytest.mark.parametrize("name", ["torch", "tensorflow-cpu", "jupyterlab", "papermill"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "torch",
+        "tensorflow-cpu",
+        "jupyterlab",
+        "papermill",
+        "jupyter-repo2docker",
+        "axe-playwright-python",
+    ],
+)
 def test_what_a_package_needs_is_pinned_too(name):
     """The pins are closed: no requirement is left for pip to choose a version for."""
     pinned = {canonicalize_name(pin.name) for pin in PINS}

@@ -235,7 +235,7 @@ def test_help_lists_every_target_and_is_the_default():
     assert make().stdout == shown.stdout
 
 
-@pytest.mark.parametrize("target", ["lab", "test", "notebooks", "slides", "environment"])
+@pytest.mark.parametrize("target", ["lab", "test", "notebooks", "slides", "site", "environment"])
 def test_targets_go_through_the_environment(target):
     """A dry run in which the environment is missing begins by building it."""
     dry = make("--dry-run", "VENV=no-such-environment", target)
@@ -271,17 +271,8 @@ def test_ci_runs_the_readmes_test_command():
     assert re.search(rf"^[^#]*\b{command}\b", (ROOT / ".ci/run").read_text(), flags=re.MULTILINE)
 
 
-def test_binder_starts_what_it_is_told_to():
-    start = subprocess.run(
-        [ROOT / "binder/start", "sh", "-c", 'echo "$OMP_NUM_THREADS $1"', "sh", "a b"],
-        capture_output=True,
-        text=True,
-    )
-    assert start.stdout == "1 a b\n"
-
-
-def test_there_are_workflows_for_cpu_gpu_and_colab():
-    assert {path.stem for path in WORKFLOWS} == {"cpu", "gpu", "colab"}
+def test_there_are_workflows_for_cpu_gpu_colab_the_site_and_what_ages():
+    assert {path.stem for path in WORKFLOWS} == {"cpu", "gpu", "colab", "site", "weekly"}
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
@@ -295,6 +286,60 @@ def test_a_workflow_parses_and_pins_its_actions(path):
             assert ("run" in step) != ("uses" in step)
             if "uses" in step:
                 assert re.fullmatch(r"actions/[a-z-]+@v\d+", step["uses"])
+
+
+def targets():
+    """What make can be asked for, from the Makefile's own list."""
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
+    return set(re.search(r"^\.PHONY: (.*)$", text, re.MULTILINE)[1].split()) - {"stale"}
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_a_workflow_asks_make_for_what_it_can_do(path):
+    jobs = yaml.safe_load(path.read_text(encoding="utf-8"))["jobs"].values()
+    commands = [step["run"] for job in jobs for step in job["steps"] if "run" in step]
+    for asked in re.findall(r"\bmake ([a-z-]+)", "\n".join(commands)):
+        assert asked in targets()
+    ours = [c for c in commands if c.startswith("make ") or c == "nvidia-smi" or ".ci/run" in c]
+    # Colab's versions are installed around make, which would build the course's own environment.
+    assert path.stem == "colab" or ours == commands
+
+
+def test_hooks_call_what_make_can_do():
+    said = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    (repository,) = said["repos"]
+    assert repository["repo"] == "local", "a version that stands elsewhere would drift"
+    hooks = {hook["id"]: hook for hook in repository["hooks"]}
+    assert {"style", "lessons"} <= set(hooks)
+    for hook in hooks.values():
+        command, target = hook["entry"].split()
+        assert command == "make" and target in targets() and not hook["pass_filenames"]
+    watched = re.compile(hooks["lessons"]["files"])
+    wanted = ["lessons/a/b.py", "chapters/a/b.ipynb", "utils/lessons/course.toml", "README.md"]
+    assert all(map(watched.match, wanted)) and not watched.match("utils/plots.py")
+
+
+def test_git_knows_the_notebooks_driver_by_the_name_that_make_gives_it():
+    if not (ROOT / ".git").exists():
+        pytest.skip("this is not a git checkout")
+    path = "chapters/00_start_here/00_start_here.ipynb"
+    asked = ["git", "-C", str(ROOT), "check-attr", "diff", "merge", "--", path]
+    said = subprocess.run(asked, capture_output=True, text=True).stdout.splitlines()
+    names = {line.rsplit(": ", 1)[1] for line in said}
+    assert names == {"jupyternotebook"}
+    shown = subprocess.run(["make", "-n", "hooks"], cwd=ROOT, capture_output=True, text=True).stdout
+    assert "pre-commit install" in shown
+    for kind, program in (("diff", "git-nbdiffdriver"), ("merge", "git-nbmergedriver")):
+        assert re.search(rf"git config {kind}\.{names.copy().pop()}\.\w+.*\n?.*{program}", shown)
+
+
+def test_the_tools_are_pinned_and_have_a_place_of_their_own(quick_build, tmp_path):
+    lines = environment.pins(ROOT / ".github/tools.txt")
+    assert all(re.fullmatch(r"[\w-]+==[\d.]+", line) for line in lines)
+    assert {line.split("==")[0] for line in lines} == {"pre-commit", "nbdime", "pip-audit"}
+    environment.build_tools(tmp_path / "tools")
+    assert quick_build == [("-r", ".github/tools.txt")]
+    assert (tmp_path / "tools" / ".ready").exists()
 
 
 def test_readme_keeps_the_places_that_are_written_by_tools():

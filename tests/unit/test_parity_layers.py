@@ -188,3 +188,28 @@ def test_adam_is_that_of_pytorch_even_for_tiny_gradients(beta1):
         theirs.step()
         ours.apply([tf.constant(gradient)], tf.constant(1e-2))
     assert np.abs(one.detach().numpy() - two.numpy()).max() < 1e-6
+
+
+def test_plain_descent_is_torchs():
+    start, gradient = np.float32([1, -2, 3]), np.float32([0.5, 0, -4])
+    theirs = torch.nn.Parameter(torch.tensor(start))
+    theirs.grad = torch.tensor(gradient)
+    torch.optim.SGD([theirs], 0.1).step()
+    ours = tf.Variable(start)
+    tf_optimizers.SGD([ours]).apply([tf.constant(gradient)], 0.1)
+    np.testing.assert_allclose(ours.numpy(), theirs.detach().numpy(), rtol=1e-6)
+
+
+def test_keras_variances_become_torchs():
+    batches = np.random.default_rng(0).normal(2, 3, (3, 10, 4)).astype("float32")
+    theirs = torch.nn.BatchNorm1d(4)
+    before = {"norm.moving_variance": np.ones(4, "float32"), "other": np.zeros(1)}
+    after = dict(before)
+    for batch in batches:
+        theirs(torch.tensor(batch))
+        kept = 0.9 * after["norm.moving_variance"]
+        after["norm.moving_variance"] = kept + 0.1 * batch.var(axis=0)  # Keras's rule: biased
+    found = parity.unbiased(after, before, {"norm": (3, 10)})
+    np.testing.assert_allclose(found["norm.moving_variance"], theirs.running_var.numpy(), rtol=1e-5)
+    assert np.abs(after["norm.moving_variance"] - found["norm.moving_variance"]).min() > 1e-2
+    assert found["other"] is before["other"]

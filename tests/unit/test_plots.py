@@ -47,6 +47,16 @@ def test_a_png_holds_the_picture():
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(plots.to_png(picture)))), picture)
 
 
+def test_each_picture_has_its_caption():
+    pictures = [np.zeros((4, 4)), np.zeros((4, 4, 3)), np.ones((4, 4))]
+    fig = plots.captioned(pictures, ["a", "b", "c"], columns=2)
+    assert [ax.get_title() for ax in fig.axes] == ["a", "b", "c", ""]
+    assert [len(ax.images) for ax in fig.axes] == [1, 1, 1, 0]
+    with pytest.raises(ValueError, match="shorter"):
+        plots.captioned(pictures, ["a", "b"])
+    assert plots.captioned([], []).axes  # nothing to show is an empty figure
+
+
 def test_show_prints_what_it_shows_and_insists_on_it(capsys):
     plots.show(np.zeros((4, 4)), alt="a black square")
     assert "Figure: a black square" in capsys.readouterr().out

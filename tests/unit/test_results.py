@@ -91,10 +91,23 @@ def test_every_recipe_belongs_to_a_notebook_and_an_unknown_one_is_named():
     assert results.recipe("02_vae").NOTEBOOK == "02_vae"
 
 
-def test_the_readme_shows_what_was_measured():
+def test_the_readmes_show_what_was_measured():
     text = (results.ROOT / "README.md").read_text(encoding="utf-8")
     inside = text.split(results.MARKS[0])[1].split(results.MARKS[1])[0]
-    assert inside.strip() == results.markdown().strip(), "run `make results`, or its `table`"
+    shown = results.markdown(headlines=results.headlines())
+    assert inside.strip() == shown.strip(), "run `make results`, or its `table`"
+    full = (results.FOLDER / "README.md").read_text(encoding="utf-8")
+    assert full == results.full_table(), "run `make results`, or its `table`"
+
+
+def test_headlines_are_chosen_among_what_was_measured(tmp_path):
+    results.write("toy", [record(), record(metric="size")], tmp_path)
+    results.write("other", [dataclasses.replace(record(), notebook="other")], tmp_path)
+    shown = results.markdown(folder=tmp_path, headlines={"toy": ["size"]})
+    assert "toy | size" in shown and "toy | loss" not in shown and "other | loss" in shown
+    assert "±" in shown and "± is" not in shown
+    with pytest.raises(CourseError, match="toy has no result 'speed'"):
+        results.markdown(folder=tmp_path, headlines={"toy": ["speed"]})
 
 
 def test_records_on_file_are_whole():

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -40,6 +41,27 @@ def test_a_gpu_is_taken_when_every_framework_sees_it(monkeypatch):
     assert runtime._settle_device("auto", ("torch", "keras")) == "gpu"
     monkeypatch.setattr(runtime, "_sees_gpu", lambda framework: framework == "torch")
     assert runtime._settle_device("auto", ("torch", "keras")) == "cpu"
+
+
+def test_pytorch_makes_its_tensors_on_the_sessions_device(monkeypatch):
+    """Stand-ins remember what they are told: there may be no GPU here."""
+    told = []
+    torch = SimpleNamespace(
+        set_default_device=lambda device: told.append(device),
+        backends=SimpleNamespace(cudnn=SimpleNamespace(allow_tf32=True)),
+    )
+    experimental = SimpleNamespace(enable_tensor_float_32_execution=told.append)
+    tensorflow = SimpleNamespace(config=SimpleNamespace(experimental=experimental))
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    monkeypatch.setitem(sys.modules, "tensorflow", tensorflow)
+    monkeypatch.setattr(runtime, "_moved", False)
+    runtime._move("cpu")
+    assert told == []
+    runtime._move("cuda")
+    assert told == ["cuda", False] and torch.backends.cudnn.allow_tf32 is False
+    runtime._move("cpu")
+    runtime._move("cpu")
+    assert told == ["cuda", False, "cpu"]
 
 
 def test_a_second_keras_backend_in_one_kernel_is_refused():
@@ -107,10 +129,69 @@ def test_threads_follow_the_environment(monkeypatch):
     assert 1 <= runtime.threads() <= (os.cpu_count() or 1)
 
 
+GROUPS = {
+    "version 2": (
+        "0::/jobs/one\n",
+        {"jobs/one/cpu.max": "150000 100000", "cpu.max": "max 100000"},
+        1.5,
+    ),
+    "a parent's limit": ("0::/jobs/one\n", {"jobs/cpu.max": "50000 100000"}, 0.5),
+    "the host's path": ("0::/docker/4fa6\n", {"cpu.max": "200000 100000"}, 2),
+    "version 1": (
+        "4:memory:/a\n3:cpu,cpuacct:/b\n0::/\n",
+        {"cpu/b/cpu.cfs_quota_us": "300000", "cpu/b/cpu.cfs_period_us": "100000"},
+        3,
+    ),
+    "no limit": ("0::/\n", {"cpu.max": "max 100000"}, 1e6),
+    "version 1, no limit": (
+        "3:cpu:/\n",
+        {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"},
+        1e6,
+    ),
+    "memory alone is limited": ("4:memory:/a\n", {"cpu/a/cpu.max": "1000 100000"}, 1e6),
+    "nonsense": ("0::/\n", {"cpu.max": "a lot"}, 1e6),
+}
+
+
+@pytest.mark.parametrize("membership, files, cores", GROUPS.values(), ids=GROUPS)
+def test_a_containers_share_of_the_cores_is_read(tmp_path, membership, files, cores):
+    (tmp_path / "self").write_text(membership)
+    for name, text in files.items():
+        (tmp_path / "fs" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "fs" / name).write_text(text + "\n")
+    assert runtime._quota(tmp_path / "fs", tmp_path / "self") == cores
+    assert runtime._quota(tmp_path / "fs", tmp_path / "there is none") == 1e6
+
+
+@pytest.mark.parametrize(("quota", "count"), [(0.5, 1), (1.5, 1), (1e6, None)])
+def test_threads_stay_within_the_containers_share(monkeypatch, quota, count):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(runtime, "_quota", lambda *places: quota)
+    seen = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    assert runtime.threads() == (count or seen)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert runtime.threads() == 3  # whoever asks is heard
+
+
 def test_the_machine_is_described_in_words():
     text = runtime.describe()
     assert "PyTorch: version" in text and "GPU" in text
     assert runtime.peak_memory_mb() > 10
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a child starts at its own size")
+def test_a_childs_peak_is_not_its_parents():
+    child = "from utils import runtime; print(runtime.peak_memory_mb())"
+    parent = f"""
+import subprocess, sys
+held = bytearray(600_000_000)
+held[::4096] = b"1" * len(held[::4096])
+subprocess.run([sys.executable, "-c", {child!r}], check=True)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", parent], capture_output=True, text=True, check=True
+    )
+    assert 10 < float(done.stdout) < 400
 
 
 def test_a_mistake_shows_as_one_line_in_a_notebook():

@@ -66,6 +66,7 @@ from utils.exercises._engine import (
     Verdict,
 )
 from utils.exercises._own_data import OwnDataExercise
+from utils.exercises._placement import placement
 from utils.exercises._predictions import predict, predictions, reveal
 from utils.exercises._sweep import check_all, exercises_of, modules
 
@@ -81,6 +82,7 @@ __all__ = [
     "check_all",
     "exercises_of",
     "modules",
+    "placement",
     "predict",
     "predictions",
     "reveal",

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from utils import progress
 from utils.exercises import _answers, _calls
 
 CORRECT, INCORRECT, NOT_ATTEMPTED = "correct", "incorrect", "not attempted"
@@ -86,7 +87,10 @@ class Exercise:
 
         It never raises: an error in the learner's function is reported in words.
         """
-        print(self.judge(answer))
+        verdict = self.judge(answer)
+        print(verdict)
+        if verdict.state == CORRECT:
+            progress.note("exercise", self.name)
 
     def judge(self, answer: Any = None) -> Verdict:
         """The verdict that `check` prints."""

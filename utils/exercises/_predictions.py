@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from utils import CourseError, runtime
+from utils import CourseError, progress, runtime
 
 predictions: dict[str, str] = {}
 """What the learner has committed to in this kernel: key → the option, word for word."""
@@ -85,6 +85,7 @@ def _widget(question: str, options: list[str], key: str) -> Any:
             line.value = "Choose one first: any guess will do."
             return
         predictions[key] = radio.value
+        progress.note("prediction", key)
         radio.disabled = button.disabled = True
         line.value = "Thank you: your prediction is noted. Now run the experiment below."
 

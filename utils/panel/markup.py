@@ -1,10 +1,15 @@
 """The panel's words as HTML: status, progress, legend, table of runs, errors."""
 
 from collections.abc import Sequence
+from functools import cache
 from html import escape
+from pathlib import Path
 
 from utils.panel.chart import Curve, swatch
 from utils.panel.records import Run
+
+# An image of one transparent pixel: that it has loaded is when a script can begin.
+PIXEL = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="
 
 # Colours come from JupyterLab's theme where there is one and from the page where there is none.
 STYLE = """<style>
@@ -38,6 +43,8 @@ body[data-jp-theme-light="false"] .course-panel .cp-ink { filter: brightness(1.5
   align-items: flex-start; margin-top: 8px; }
 .course-panel .cp-curves { flex: 3 1 440px; min-width: 0; overflow: visible; }
 .course-panel .cp-samples { flex: 1 1 240px; max-width: 340px; overflow: visible; }
+.course-panel .cp-field { flex: 0 1 364px; min-width: 0; overflow: visible; }
+.course-panel .cp-aside { flex: 1 1 330px; min-width: 0; overflow: visible; }
 .course-panel .cp-samples img { image-rendering: pixelated; max-width: 100%; height: auto; }
 .course-panel .cp-chart { display: block; width: 100%; max-width: 640px; height: auto;
   font-family: var(--jp-ui-font-family, sans-serif); }
@@ -56,7 +63,9 @@ body[data-jp-theme-light="false"] .course-panel .cp-ink { filter: brightness(1.5
 .course-panel table.cp-runs th, .course-panel table.cp-runs td { padding: 3px 12px 3px 0;
   text-align: left; vertical-align: top; white-space: normal;
   border-top: 1px solid var(--jp-border-color2, rgba(128,128,128,.35)); background: none; }
-.course-panel table.cp-runs .cp-n { text-align: right; white-space: nowrap; }
+.course-panel table.cp-runs .cp-n { text-align: right; }
+.course-panel table.cp-runs td.cp-n, .course-panel table.cp-runs td:first-child {
+  white-space: nowrap; }
 .course-panel table.cp-runs tr.cp-now td:first-child { font-weight: 700; }
 .course-panel .cp-axis { max-width: 420px; margin-left: 10%; }
 .course-panel .cp-error { border-left: 4px solid var(--jp-error-color1, #d32f2f); margin-top: 8px;
@@ -81,8 +90,17 @@ _STATES = {
 
 
 def title(text: str) -> str:
-    """The panel's heading, with the style of everything below it."""
-    return f'{STYLE}<div class="cp-title" role="heading" aria-level="4">{escape(text)}</div>'
+    """The panel's heading, with the style of everything below it, and names for screen readers."""
+    script = escape(f"(function () {{ {_names()} }}).call(this)")
+    return (
+        f'{STYLE}<div class="cp-title" role="heading" aria-level="4">{escape(text)}</div>'
+        f'<img alt="" hidden src="{PIXEL}" onload="{script}">'
+    )
+
+
+@cache
+def _names() -> str:
+    return Path(__file__).with_name("names.js").read_text(encoding="utf-8")
 
 
 def control_help(text: str) -> str:
