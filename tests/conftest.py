@@ -16,6 +16,10 @@ from utils._chromium import chromium_command, find_chromium
 from utils.environment import nvidia
 from utils.runtime import threads
 
+#: Here a real browser, or processes that talk to each other, share two cores with other tests: one
+#: that fails is tried once more, and named as RERUN at the end; one that fails again has failed.
+SECOND_TRY = ("browser", "distributed", "server")
+
 _private = ""
 # A busy machine is slow, not wrong.
 hypothesis.settings.register_profile("course", deadline=None)
@@ -58,7 +62,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what the options say; skip the tests that need a GPU where there is none.
+    """Leave out what the options say, and skip what needs a GPU where there is none.
 
     With ``COURSE_REQUIRE_GPU=1`` its absence is an error: a run that is meant for a GPU must not be
     green because everything was skipped.
@@ -70,6 +74,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=[i for i in items if i.nodeid in left_out])
         items[:] = [i for i in items if i.nodeid not in left_out]
+    if config.pluginmanager.hasplugin("rerunfailures"):
+        for item in items:
+            if item.path.parent.name in SECOND_TRY:
+                item.add_marker(pytest.mark.flaky(reruns=1))
     needy = [item for item in items if item.get_closest_marker("gpu")]
     required = os.environ.get("COURSE_REQUIRE_GPU", "") == "1"
     if (needy or required) and not nvidia():
