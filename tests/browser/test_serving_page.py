@@ -79,7 +79,7 @@ def test_a_slider_moves_the_generated_digit(page: Any) -> None:
 def test_the_number_does_not_wait_for_the_server(page: Any) -> None:
     first = until(lambda: page.evaluate(_INK), lambda ink: "255" in ink, PATIENCE, "a digit")
     held: list[Any] = []
-    page.route("**/generate", held.append)  # the server takes its time
+    page.route("**/generate", lambda route: held.append(route))  # the server takes its time
     page.focus("#z1")
     for _ in range(10):
         page.keyboard.press("ArrowLeft")
@@ -87,8 +87,8 @@ def test_the_number_does_not_wait_for_the_server(page: Any) -> None:
     until(number, "-1.0".__eq__, PATIENCE, "the slider's number")
     assert page.evaluate(_INK) == first
     until(lambda: (page.wait_for_timeout(50), len(held))[1], bool, PATIENCE, "a question")
-    page.unroute("**/generate")
     held[0].continue_()
+    page.unroute("**/generate")
     until(lambda: page.evaluate(_INK) != first, bool, PATIENCE, "another digit")
 
 
