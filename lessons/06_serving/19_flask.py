@@ -1047,5 +1047,6 @@ questions.gain.check(gain)
 # ([2013](https://doi.org/10.1145/2408776.2408794)).
 
 # %% [markdown] slideshow={"slide_type": "skip"} tags=["navigation"]
+# - **Next:** [ONNX](../07_deployment/20_onnx.ipynb) ([in Colab](https://colab.research.google.com/github/deep-learning-three-ways/deep-learning-three-ways/blob/main/chapters/07_deployment/20_onnx.ipynb))
 # - **Previous:** [Distributed training](../05_scale/18_distributed.ipynb) ([in Colab](https://colab.research.google.com/github/deep-learning-three-ways/deep-learning-three-ways/blob/main/chapters/05_scale/18_distributed.ipynb))
 # - **All chapters:** [the chapter map](../../README.md#chapter-map) ([on GitHub](https://github.com/deep-learning-three-ways/deep-learning-three-ways#chapter-map))

@@ -5,6 +5,7 @@ inference may be called from many threads at once; a LiteRT interpreter may not,
 makes its own. One call computes with few threads, since many calls come at once.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import importlib.util
@@ -12,7 +13,7 @@ import logging
 import os
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -215,47 +216,95 @@ def _keras(model: Model, checkpoint: checkpoints.Checkpoint, threads: int) -> Ca
 
 
 def onnx_file(model: Model, checkpoint: checkpoints.Checkpoint) -> Path:
-    """The model as an ONNX file: exported once, then found in the cache.
+    """The model as an ONNX file: exported once, then found in the cache."""
+    return exported(
+        lambda: _torch_module(model, checkpoint),
+        checkpoint,
+        model.notebook,
+        model.example,
+        model.input.name,
+        [output.name for output in model.outputs],
+    )
 
-    Its name carries the weights, the lesson and the exporter; another of any makes another file.
+
+def exported(
+    module: Callable[[], Any],
+    checkpoint: checkpoints.Checkpoint,
+    notebook: str,
+    example: tuple[int, ...],
+    input_name: str,
+    output_names: list[str],
+    known: str = "",
+) -> Path:
+    """A PyTorch module as an ONNX file with any batch: exported once, then found in the cache.
+
+    Parameters
+    ----------
+    module
+        Makes the module, in evaluation mode; called only where there is no file yet.
+    checkpoint, notebook
+        Its weights, and the notebook that has its lesson. The file's name carries both, and the
+        exporter; another of any makes another file.
+    example
+        The shape of one input, without the batch.
+    input_name, output_names
+        What they are called in the file.
+    known
+        Anything else that the file depends on, such as the module's source.
     """
-    notebook = next((ROOT / "chapters").glob(f"*/{model.notebook}.ipynb"))
-    known = [checkpoint.info["sha256"].encode(), notebook.read_bytes(), Path(__file__).read_bytes()]
-    known.append(f"{runtime.version('torch')} {runtime.version('onnxscript')}".encode())
-    key = hashlib.sha256(b"\0".join(known)).hexdigest()[:20]
+    lesson = next((ROOT / "chapters").glob(f"*/{notebook}.ipynb"))
+    parts = [checkpoint.info["sha256"].encode(), lesson.read_bytes(), Path(__file__).read_bytes()]
+    parts.append(f"{runtime.version('torch')} {runtime.version('onnxscript')} {known}".encode())
+    key = hashlib.sha256(b"\0".join(parts)).hexdigest()[:20]
     path = data.cache_directory() / "serving" / f"{checkpoint.name}-{key}.onnx"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(f".{os.getpid()}.part")
-        _export(model, checkpoint, part)
+        part.write_bytes(export(module(), example, input_name, output_names))
         os.replace(part, path)
     return path
 
 
-def _export(model: Model, checkpoint: checkpoints.Checkpoint, path: Path) -> None:
+def export(
+    module: Any, example: tuple[int, ...], input_name: str, output_names: list[str]
+) -> bytes:
+    """A PyTorch module as the bytes of an ONNX file; its batch is left open.
+
+    What the exporter notes of its own work, among it lines and paths of the source, stays out.
+    """
     runtime.load("torch")
     import torch
 
     # A batch of 2: one of 1 would be taken for a constant of the model.
-    example = torch.ones(2, *model.example)
+    example = torch.ones(2, *example, device="cpu")
+    with quiet_export():
+        program = torch.onnx.export(
+            module,
+            (example,),
+            dynamo=True,
+            input_names=[input_name],
+            output_names=output_names,
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            external_data=False,
+            verbose=False,
+        )
+    model = program.model_proto
+    for part in (*model.graph.node, *model.graph.value_info, model.graph, model):
+        del part.metadata_props[:]
+    return model.SerializeToString()
+
+
+@contextlib.contextmanager
+def quiet_export() -> Iterator[None]:
+    """Keep what PyTorch's exporter tells itself to itself."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)  # that torchvision, which is not needed, is not there
     try:
         with runtime._silent_stderr(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what PyTorch tells itself
-            program = torch.onnx.export(
-                _torch_module(model, checkpoint),
-                (example,),
-                dynamo=True,
-                input_names=[model.input.name],
-                output_names=[output.name for output in model.outputs],
-                dynamic_shapes=({0: torch.export.Dim("batch")},),
-                external_data=False,
-                verbose=False,
-            )
+            warnings.simplefilter("ignore")
+            yield
     finally:
         logging.disable(before)
-    program.save(path)
 
 
 def _onnxruntime(model: Model, checkpoint: checkpoints.Checkpoint, threads: int) -> Callable:
