@@ -237,10 +237,67 @@ def test_the_open_protocol(client):
         ({"data": [[0.0], [0.0, 1.0]]}, "data"),
         ({"data": ["0"] * 784}, "data"),
         ({"data": []}, "data"),
+        ({"data": None}, "data"),
+        ({"parameters": {"binary_data_size": 0}}, "data"),
     ],
 )
 def test_the_open_protocol_refuses_in_words(client, change, field):
     answer = client.post("/v2/models/digits/infer", json={"inputs": [{**IMAGE, **change}]})
+    found = problem(answer, 422)
+    assert field in found["errors"][0]["field"]
+    assert found["error"] == found["detail"]  # where the protocol has it
+
+
+def ask_in_bytes(client, tensor, data, **more):
+    """A request whose tensor follows the JSON as bytes, as Triton's client sends it."""
+    head = json.dumps({"inputs": [tensor], **more.pop("asked", {})}).encode()
+    headers = {"Inference-Header-Content-Length": str(len(head)), **more}
+    return client.post("/v2/models/digits/infer", data=head + data, headers=headers)
+
+
+@pytest.mark.parametrize("dtype", ["<f2", "<f4", "<f8", "u1", "<u2", "<i4", "<i8"])
+def test_tensors_as_bytes_say_the_same_as_tensors_as_json(client, dtype):
+    images = np.arange(2 * 784).reshape(2, 28, 28) % 100
+    name = np.dtype(dtype).name.upper().replace("FLOAT", "FP")
+    tensor = {"name": "images", "shape": [2, 28, 28], "datatype": name}
+    asked = {"inputs": [{**tensor, "data": images.tolist()}]}
+    wanted = client.post("/v2/models/digits/infer", json=asked).json["outputs"][0]
+    data = images.astype(dtype).tobytes()
+    tensor["parameters"] = {"binary_data_size": len(data)}
+    in_json = ask_in_bytes(client, tensor, data)
+    assert in_json.json["outputs"] == [wanted] and in_json.content_type == "application/json"
+    for asked in (
+        {"parameters": {"binary_data_output": True}},
+        {"outputs": [{"name": "probabilities", "parameters": {"binary_data": True}}]},
+    ):
+        answer = ask_in_bytes(client, tensor, data, asked=asked)
+        assert answer.content_type == "application/octet-stream"
+        length = int(answer.headers["Inference-Header-Content-Length"])
+        (output,) = json.loads(answer.data[:length])["outputs"]
+        rest = answer.data[length:]
+        assert output["parameters"] == {"binary_data_size": len(rest)} and "data" not in output
+        assert np.frombuffer(rest, "<f4").tolist() == wanted["data"]
+
+
+@pytest.mark.parametrize(
+    ("size", "data", "headers", "field"),
+    [
+        (3136, bytes(3135), {}, "parameters"),
+        (3136, bytes(3137), {}, "parameters"),
+        (3135, bytes(3135), {}, "parameters"),
+        (3132, bytes(3132), {}, "data"),
+        (0, b"", {}, "data"),
+        (True, b"x", {}, "parameters"),
+        ("3136", bytes(3136), {}, "parameters"),
+        (3136, np.full(784, np.nan, "<f4").tobytes(), {}, "data"),
+        (3136, bytes(3136), {"Inference-Header-Content-Length": "99999"}, "Inference-Header"),
+        (3136, bytes(3136), {"Inference-Header-Content-Length": "-1"}, "Inference-Header"),
+    ],
+)
+def test_bytes_that_are_not_the_tensor_promised_are_refused(client, size, data, headers, field):
+    tensor = {"name": "images", "shape": [1, 28, 28], "datatype": "FP32"}
+    tensor["parameters"] = {"binary_data_size": size}
+    answer = ask_in_bytes(client, tensor, data, **headers)
     assert field in problem(answer, 422)["errors"][0]["field"]
 
 

@@ -15,12 +15,13 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 
-from utils import checkpoints
+from utils import checkpoints, environment
 from utils.cluster import Cluster
 from utils.serving.load import press, request
 
@@ -131,15 +132,30 @@ def test_enormous_bodies_are_refused(port):
 
 
 def test_a_public_client_of_the_open_protocol_works(port):
-    """NVIDIA's client for Triton, where it is installed; its tensors as JSON."""
-    triton = pytest.importorskip("tritonclient.http")
-    client = triton.InferenceServerClient(f"127.0.0.1:{port}")
-    assert client.is_server_live() and client.is_server_ready() and client.is_model_ready("digits")
-    asked = triton.InferInput("images", [2, 28, 28], "FP32")
-    asked.set_data_from_numpy(np.zeros((2, 28, 28), "float32"), binary_data=False)
-    wanted = [triton.InferRequestedOutput("probabilities", binary_data=False)]
-    found = client.infer("digits", [asked], outputs=wanted).as_numpy("probabilities")
-    assert found.shape == (2, 10) and np.allclose(found.sum(axis=1), 1, atol=1e-4)
+    """NVIDIA's client for Triton, from its own environment; tensors as bytes and as JSON."""
+    python = environment.python_of(Path(f"{sys.prefix}-client"))
+    if not python.exists():
+        pytest.skip(
+            "Triton's client is not here: `make test` installs it, where there is a network"
+        )
+    command = [python, Path(__file__).with_name("public_client.py"), str(port)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["server"]["extensions"] == ["binary_tensor_data"] and found["old"] == "1"
+    assert found["model"]["inputs"][0] == {
+        "name": "images",
+        "datatype": "FP32",
+        "shape": [-1, 28, 28],
+    }
+    images = np.random.default_rng(0).integers(0, 256, (2, 28, 28))
+    status, text = post(port, "/predict", npy(images), "application/x-npy")
+    wanted = [row["probabilities"] for row in json.loads(text)["predictions"]]
+    answers = [found[f"{binary}, {how}"] for binary in (True, False) for how in (None, True, False)]
+    for answer in answers:
+        np.testing.assert_allclose(answer, wanted, atol=1e-5)
+    assert found["unknown"][0] == "404" and "no model 'nothing'" in found["unknown"][1]
+    assert found["wrong"][0] == "422" and "latents" in found["wrong"][1]
 
 
 @linux

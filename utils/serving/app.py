@@ -44,17 +44,21 @@ class Course(flask.Flask):
         """The OpenAPI document, true now."""
         return schemas.openapi(self.course, list(self.models.models()))
 
+    def number(self, header: str, least: int, most: int) -> int | None:
+        """A header of this request that is a whole number; None where it was not sent."""
+        asked = flask.request.headers.get(header)
+        if asked is None:
+            return None
+        if not (asked.isascii() and asked.isdigit() and len(asked) < 10):
+            asked = "-1"
+        if not least <= int(asked) <= most:
+            raise Problem(422, f"{header}: a whole number from {least} to {most}.", header)
+        return int(asked)
+
     def deadline(self) -> float:
         """When this request's time is up, by the clock of `time.monotonic`."""
-        asked = flask.request.headers.get("X-Deadline-Ms")
         most = self.course.deadline_ms
-        if asked is None:
-            return flask.g.arrived + most / 1000
-        if not (
-            asked.isascii() and asked.isdigit() and len(asked) < 10 and 1 <= int(asked) <= most
-        ):
-            raise Problem(422, f"X-Deadline-Ms: a whole number from 1 to {most}.", "X-Deadline-Ms")
-        return flask.g.arrived + int(asked) / 1000
+        return flask.g.arrived + (self.number("X-Deadline-Ms", 1, most) or most) / 1000
 
     def compute(self, version: Version, x: Any) -> dict[str, Any]:
         """Run a model for this request, and note how long that took."""

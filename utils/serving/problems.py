@@ -37,7 +37,10 @@ def body(status: int, detail: str, errors: Any = (), **more: Any) -> dict[str, A
 
 
 def _answer(status: int, detail: str, errors: Any = (), headers: Any = ()) -> flask.Response:
-    text = json.dumps(body(status, detail, errors, request_id=flask.g.get("id", "")))
+    more = {"request_id": flask.g.get("id", "")}
+    if flask.request.path.startswith("/v2"):
+        more["error"] = detail  # where clients of the open protocol look for it
+    text = json.dumps(body(status, detail, errors, **more))
     answer = flask.Response(text, status, content_type=TYPE)
     for name, value in dict(headers).items():
         if name.lower() not in ("content-type", "content-length"):

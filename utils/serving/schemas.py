@@ -101,6 +101,7 @@ class Trouble(BaseModel):
     status: int
     detail: str
     request_id: str
+    error: str = ""
     errors: list[dict[str, str]] = []
 
 
@@ -116,21 +117,23 @@ Datatype = Literal[NUMBERS]  # type: ignore[valid-type]
 Flat = Annotated[list[float], Field(max_length=1_000_000)]
 Nested = Flat | list[Flat] | list[list[Flat]] | list[list[list[Flat]]]
 Parameters = dict[str, bool | int | float | str]
+#: Triton's extension for tensors as bytes behind the JSON, which its client uses by default.
+LENGTH, OCTETS = "Inference-Header-Content-Length", "application/octet-stream"
 Name = Annotated[str, Field(min_length=1, max_length=100)]
 
 
 class InferInput(Lenient):
-    """A tensor: its numbers in a row, or nested."""
+    """A tensor: its numbers in a row, or nested; or ``binary_data_size`` bytes after the JSON."""
 
     name: Name
     shape: Annotated[list[Annotated[int, Field(ge=1, le=100_000)]], Field(max_length=8)]
     datatype: Datatype
-    data: Annotated[Nested, Field(union_mode="left_to_right")]
+    data: Annotated[Nested | None, Field(union_mode="left_to_right")] = None
     parameters: Parameters = {}
 
 
 class InferWanted(Lenient):
-    """An output that is asked for."""
+    """An output that is asked for; with ``binary_data``, as bytes after the JSON."""
 
     name: Name
     parameters: Parameters = {}
@@ -146,12 +149,13 @@ class Infer(Lenient):
 
 
 class Output(BaseModel):
-    """A tensor of the answer, its numbers in a row."""
+    """A tensor of the answer: its numbers, or ``binary_data_size`` bytes after the JSON."""
 
     name: str
     shape: list[int]
     datatype: str
-    data: list[float]
+    data: list[float] = []
+    parameters: Parameters = {}
 
 
 class Inferred(BaseModel):
@@ -239,6 +243,12 @@ def openapi(config: Config, served: list[str]) -> dict[str, Any]:
         "description": "How long the answer may take.",
         "schema": {"type": "integer", "minimum": 1, "maximum": config.deadline_ms},
     }
+    json_bytes = {
+        "name": LENGTH,
+        "in": "header",
+        "description": "How many bytes of the body are JSON, where tensors follow as bytes.",
+        "schema": {"type": "integer", "minimum": 0, "maximum": config.body},
+    }
     refusals = (400, 404, 411, 413, 415, 422, 503, 504)
 
     def post(summary: str, takes: dict, gives: dict, *parameters: dict) -> dict[str, Any]:
@@ -256,6 +266,7 @@ def openapi(config: Config, served: list[str]) -> dict[str, Any]:
         return {"get": found | ({"parameters": named} if named else {})}
 
     binary = dict.fromkeys((*_IMAGES, "application/x-npy"), _BINARY)
+    octets = {OCTETS: _BINARY}
     paths = {
         "/models": get("What is served", json_of(Models)),
         "/metrics": get("Numbers for Prometheus", {"text/plain": {"schema": {"type": "string"}}}),
@@ -277,7 +288,7 @@ def openapi(config: Config, served: list[str]) -> dict[str, Any]:
     for base in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
         paths[base] = get("One model", json_of(Metadata), 404, at=base)
         paths[f"{base}/ready"] = get("Is it ready?", json_of(Ready), 404, 503, at=base)
-        infer = post("Compute", json_of(Infer), json_of(Inferred))
+        infer = post("Compute", json_of(Infer) | octets, json_of(Inferred) | octets, json_bytes)
         infer["post"]["parameters"] += paths[base]["get"]["parameters"]
         paths[f"{base}/infer"] = infer
     info = {"title": "Deep learning, three ways: a model server", "version": "1"}
