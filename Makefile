@@ -2,8 +2,8 @@
 # installed into .venv, from the pins in requirements.txt, by the first target that needs it.
 #
 #   PYTHON=…   the interpreter to build .venv with (default: the first that fits)
-#   VENV=…     another place for the environment (default: .venv; the website's and the hooks' tools:
-#              .venv-site, .venv-tools)
+#   VENV=…     another place for the environment (default: .venv; beside it stand .venv-site,
+#              .venv-tools and .venv-colab, for the website, the hooks and Colab's versions)
 #   JOBS=…     how many tests run side by side (default: 2; each takes a core and up to 4 GB;
 #              0: none beside the other, which a debugger needs)
 
@@ -16,6 +16,8 @@ SITE := $(VENV)-site
 # What contributors' hooks and the audit need, likewise.
 TOOLS := $(VENV)-tools
 TOOL = $(firstword $(wildcard $(TOOLS)/Scripts) $(TOOLS)/bin)
+# Colab's versions, to try the notebooks on them.
+COLAB := $(VENV)-colab
 JOBS := 2
 # Recursive on purpose: asked again once the environment is there. Windows has no bin/.
 PY = $(firstword $(wildcard $(VENV)/Scripts/python.exe) $(VENV)/bin/python)
@@ -27,7 +29,7 @@ START := chapters/00_start_here/00_start_here.ipynb
 STALE := $(shell test ! -f $(READY) || { $(PY) -c '' && grep -qxF '$(CURDIR)/$(VENV)' $(READY); } \
 	>/dev/null 2>&1 || echo stale)
 
-.PHONY: help lab test check new-lesson notebooks train results bench serve bench-serving gpu binder slides site links picture lint format hooks workflows audit environment clean stale
+.PHONY: help lab test check new-lesson notebooks train results bench serve bench-serving gpu binder colab slides site links picture lint format hooks workflows audit environment clean stale
 
 help: ## List what make can do (this list)
 	@echo 'Deep learning, three ways: make lab opens the course, make test checks all of it.'
@@ -73,6 +75,17 @@ gpu: $(READY) ## Run the PyTorch and Keras sections on a machine with a GPU (NAM
 
 binder: $(READY) ## Run every notebook as Binder would: one core and 2 GB (NAME=02_vae: one)
 	@$(PY) -m utils.binder_run $(NAME)
+
+# Those left out ask whether the versions are those of requirements.txt: here they are not to be.
+colab: $(COLAB)/.ready ## Run all tests but the browser's on the versions that Colab ships
+	@$(firstword $(wildcard $(COLAB)/Scripts/python.exe) $(COLAB)/bin/python) -m pytest \
+		-n $(JOBS) -m 'not browser' \
+		--deselect tests/unit/test_environment.py::test_installed_versions_match_the_pins \
+		--deselect tests/unit/test_environment.py::test_what_a_package_needs_is_pinned_too \
+		$(TEST_ARGS)
+
+$(COLAB)/.ready: .github/colab.txt $(READY)
+	@$(PY) -m utils.environment colab '$(COLAB)'
 
 slides: $(READY) $(SITE)/.ready ## Write the notebooks as slides into build/slides (NAME=02_vae: one)
 	@$(PY) -m utils.lessons slides --tools '$(SITE)' $(NAME)
@@ -127,7 +140,7 @@ clean: ## Remove caches and builds (ALL=1: the environment too)
 	@rm -rf build .pytest_cache .ruff_cache .hypothesis *.egg-info
 	@find . \( -path ./.git -o -path './$(VENV)' \) -prune -o \
 		\( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -exec rm -rf {} +
-	@$(if $(filter 1,$(ALL)),rm -rf '$(VENV)' '$(SITE)' '$(TOOLS)'; \
+	@$(if $(filter 1,$(ALL)),rm -rf '$(VENV)' '$(SITE)' '$(TOOLS)' '$(COLAB)'; \
 		for kind in diff merge; do git config --remove-section $$kind.jupyternotebook; done 2>/dev/null; :)
 
 # Find a Python that fits, preferably one that can make virtual environments; the rest, and

@@ -52,8 +52,14 @@ def test_the_chapter_map_lists_every_chapter_once(planted):
     assert sum("| planted" not in row and row.startswith("| ") for row in rows) == 4
     assert any("00 First | planned" in row for row in rows)
     (built,) = [row for row in rows if "[01 A tiny model](chapters/01_models/01_tiny.ipynb)" in row]
-    assert "| 5 min | 3 min |" in built and "colab-badge.svg" in built and "mybinder" in built
+    assert "| 5 min | 3 min |" in built and "[colab-badge]](" in built and "mybinder" in built
     assert built.startswith("| **Models** |")
+    said = about(planted.chapter("01_tiny"))
+    assert all(f"• {objective}" in built for objective in said.objectives)
+    assert built.count("<details>") == built.count("</details>") == 1
+    pictures = [row for row in rows if row.startswith("[")]
+    assert [row.split("]: ")[0] for row in pictures] == ["[colab-badge", "[binder-badge"]
+    assert rows.index(pictures[0]) > rows.index(built), "they end the table"
 
 
 def test_the_readme_keeps_everything_else(planted):

@@ -35,7 +35,10 @@ def test_notebooks_and_generated_parts_are_up_to_date(course):
 
 @pytest.mark.parametrize(
     "name",
-    ["README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/style.md", "docs/lecturing.md"],
+    [
+        *("README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/style.md"),
+        *("docs/lecturing.md", "docs/help.md"),
+    ],
 )
 def test_links_of_the_front_pages_resolve(name):
     path = ROOT / name

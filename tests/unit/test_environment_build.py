@@ -302,8 +302,7 @@ def test_a_workflow_asks_make_for_what_it_can_do(path):
     for asked in re.findall(r"\bmake ([a-z-]+)", "\n".join(commands)):
         assert asked in targets()
     ours = [c for c in commands if c.startswith("make ") or c == "nvidia-smi" or ".ci/run" in c]
-    # Colab's versions are installed around make, which would build the course's own environment.
-    assert path.stem == "colab" or ours == commands
+    assert ours == commands
 
 
 def test_hooks_call_what_make_can_do():
@@ -377,6 +376,14 @@ def test_the_tools_are_pinned_and_have_a_place_of_their_own(quick_build, tmp_pat
     environment.build_tools(tmp_path / "tools")
     assert quick_build == [("-r", ".github/tools.txt")]
     assert (tmp_path / "tools" / ".ready").exists()
+
+
+def test_colabs_versions_are_installed_and_the_course_moves_none_of_them(quick_build, tmp_path):
+    environment.build_colab(tmp_path / "colab")
+    assert quick_build == [("-r", ".github/colab.txt"), ("--no-deps", "-e", ".")]
+    assert (tmp_path / "colab" / ".ready").exists()
+    names = [re.split("[=<>~]", line)[0] for line in environment.pins(ROOT / ".github/colab.txt")]
+    assert "pytest-xdist" in names, "`make colab` runs its tests side by side"
 
 
 def test_readme_keeps_the_places_that_are_written_by_tools():

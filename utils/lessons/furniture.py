@@ -17,6 +17,11 @@ from utils import CourseError
 from utils.lessons.course import Chapter, Course
 
 KINDS = ("header", "setup", "navigation")
+#: The badges' pictures, by the names that the chapter map gives them.
+PICTURES = (
+    ("colab-badge", "https://colab.research.google.com/assets/colab-badge.svg"),
+    ("binder-badge", "https://mybinder.org/badge_logo.svg"),
+)
 MARKERS = ("<!-- chapter-map -->", "<!-- /chapter-map -->")
 _BADGE = re.compile(r"\[!\[([^\]]*)\]\([^)]*\)\]\(([^)]*)\)")
 _CELL = re.compile(r"^# %%.*$", re.MULTILINE)
@@ -173,9 +178,11 @@ class Furniture:
 
     def badges(self, chapter: Chapter) -> tuple[str, str]:
         """The two badges, Colab and Binder, as Markdown."""
-        colab = "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
-        binder = "[![Open in Binder](https://mybinder.org/badge_logo.svg)]"
-        return f"{colab}({self.colab(chapter)})", f"{binder}({self.binder(chapter)})"
+        (_, colab), (_, binder) = PICTURES
+        return (
+            f"[![Open in Colab]({colab})]({self.colab(chapter)})",
+            f"[![Open in Binder]({binder})]({self.binder(chapter)})",
+        )
 
     def cells(self, chapter: Chapter, lesson: str) -> dict[str, str]:
         """The sources of the three generated cells for the lesson with the text `lesson`."""
@@ -237,11 +244,28 @@ class Furniture:
                 rows.append(f"| {first} | {number} {chapter.title} | planned | | |")
                 continue
             said = about(chapter)
-            summary = said.summary.replace("|", "\\|")
-            link = f"[{number} {said.title}]({chapter.address}): {summary}"
+            link = f"[{number} {said.title}]({chapter.address}): {_in_a_cell(said.summary)}"
+            link += self._folded(said)
             times = f"{said.minutes_cpu} min | {said.minutes_gpu} min"
-            rows.append(f"| {first} | {link} | {times} | {' '.join(self.badges(chapter))} |")
+            badges = " ".join(
+                badge.replace(f"]({picture})", f"][{name}]")
+                for badge, (name, picture) in zip(self.badges(chapter), PICTURES, strict=True)
+            )
+            rows.append(f"| {first} | {link} | {times} | {badges} |")
+        rows += ["", *(f"[{name}]: {picture}" for name, picture in PICTURES)]
         return "\n".join([MARKERS[0], *rows, MARKERS[1]])
+
+    def _folded(self, said: About) -> str:
+        """What a chapter needs and what it teaches, to be opened in its cell of the map."""
+        titles = {other.name: about(other).title for other in self.present}
+        needs = "; ".join(titles.get(need, need) for need in said.prerequisites)
+        needs = needs or "nothing; this is where the course begins"
+        words = "<br>".join(f"• {objective}" for objective in said.objectives)
+        return (
+            "<details><summary>Before you start, and what you will be able to do</summary>"
+            f"<b>Before you start:</b> {_in_a_cell(needs)}.<br>"
+            f"<b>You will be able to</b><br>{_in_a_cell(words)}</details>"
+        )
 
     def refresh_readme(self, text: str) -> str:
         """Return the README's text with the chapter map as it should be.
@@ -304,6 +328,11 @@ class Furniture:
         # A relative link leads nowhere in Colab, which shows one notebook without its folder.
         near = f"[{about(other).title}]({_relative(chapter, other.notebook)})"
         return f"{near} ([in Colab]({self.colab(other)}))"
+
+
+def _in_a_cell(text: str) -> str:
+    """Text for a cell of a table, where a bar would begin the next one."""
+    return text.replace("|", "\\|")
 
 
 def slug_in(text: str) -> str | None:

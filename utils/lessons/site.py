@@ -22,6 +22,7 @@ from utils.lessons.furniture import MARKERS, about, words_for_badges
 PAGES = {
     "docs/glossary.md": "glossary.md",
     "docs/lecturing.md": "lecturing.md",
+    "docs/help.md": "help.md",
     "results/README.md": "results.md",
     "CONTRIBUTING.md": "contributing.md",
     "docs/architecture.md": "architecture.md",

@@ -19,7 +19,6 @@ NOTEBOOK = "09_acgan"
 HEADLINES = (  # what the README shows of the results
     "labels of samples read rightly by the judge, %",
     "Fréchet distance, course's judge",
-    "coverage, within each class, mean of ten",
 )
 SEED = 0
 SAMPLES = 10_000

@@ -13,8 +13,6 @@ from utils.recipes._training import Keeper
 NOTEBOOK = "01_autoencoder"
 HEADLINES = (  # what the README shows of the results
     "cross-entropy per pixel, dense, 32-d code",
-    "cross-entropy per pixel, deep, 32-d code",
-    "cross-entropy per pixel, conv, 32-d code",
     "linear autoencoder, 6-d code: excess of its squared error over PCA's",
 )
 SEED = 0

@@ -10,7 +10,6 @@ from utils.serving.load import Pressed
 NOTEBOOK = "19_flask"
 HEADLINES = (  # what the README shows of the results
     "twenty lines of Flask, 64 clients: requests a second",
-    "server, 64 clients: requests a second",
     "server with batches, 64 clients: requests a second",
     "bare calls, 64 threads: requests a second",
 )

@@ -12,7 +12,6 @@ NOTEBOOK = "13_rcnn"
 HEADLINES = (  # what the README shows of the results
     "scenes AP50",
     "BCCD AP50",
-    "ms per image, scenes",
 )
 SEED = 0
 FAST = f"{NOTEBOOK}_fast"  # the checkpoints of Fast R-CNN

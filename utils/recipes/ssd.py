@@ -13,7 +13,7 @@ from utils import boxes, checkpoints, data, files, lessons, metrics, runtime
 from utils.recipes import _detectors
 
 NOTEBOOK = "15_ssd"
-HEADLINES = ("scenes AP50", "BCCD AP50", "ms per image, scenes")  # what the README shows
+HEADLINES = ("scenes AP50", "BCCD AP50")  # what the README shows
 COMPARED: dict[str, dict[str, Any]] = {
     # what is said of it -> what differs from the lesson's FULL settings
     "as it is": {},

@@ -14,7 +14,6 @@ from utils.recipes._training import Keeper
 NOTEBOOK = "02_vae"
 HEADLINES = (  # what the README shows of the results
     "−L_5,000, nats",
-    "active units",
 )
 SEED = 0
 SAMPLES = (1, 50, 5000)

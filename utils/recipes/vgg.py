@@ -13,7 +13,6 @@ from utils.recipes._data import real_mnist
 NOTEBOOK = "11_vgg"
 HEADLINES = (  # what the README shows of the results
     "test accuracy, mean of three seeds, %",
-    "200 letters, frozen, then thawed: accuracy, %",
 )
 SEEDS = (0, 1, 2)
 NAMES = {seed: NOTEBOOK if not seed else f"{NOTEBOOK}_{seed}" for seed in SEEDS}

@@ -16,9 +16,7 @@ from utils.recipes._training import Keeper
 NOTEBOOK = "06_vq_vae"
 HEADLINES = (  # what the README shows of the results
     "bits per dimension, ≤, K = 8",
-    "live codes, K = 8",
     "bits per dimension, ≤, K = 64",
-    "live codes, K = 64",
 )
 SEED = 0
 MODELS = {"06_vq_vae_8": 8, "06_vq_vae": 64}  # name of the checkpoint -> codes
