@@ -3,7 +3,8 @@
 #
 #   PYTHON=…   the interpreter to build .venv with (default: the first that fits)
 #   VENV=…     another place for the environment (default: .venv; beside it stand .venv-site,
-#              .venv-tools and .venv-colab, for the website, the hooks and Colab's versions)
+#              .venv-tools, .venv-colab and .venv-client, for the website, the hooks, Colab's
+#              versions and one test)
 #   JOBS=…     how many tests run side by side (default: 2; each takes a core and up to 4 GB;
 #              0: none beside the other, which a debugger needs)
 
@@ -18,6 +19,8 @@ TOOLS := $(VENV)-tools
 TOOL = $(firstword $(wildcard $(TOOLS)/Scripts) $(TOOLS)/bin)
 # Colab's versions, to try the notebooks on them.
 COLAB := $(VENV)-colab
+# A client that others wrote for the protocol of the model server, for one test.
+CLIENT := $(VENV)-client
 JOBS := 2
 # Recursive on purpose: asked again once the environment is there. Windows has no bin/.
 PY = $(firstword $(wildcard $(VENV)/Scripts/python.exe) $(VENV)/bin/python)
@@ -41,7 +44,7 @@ lab: $(READY) ## Open the course in JupyterLab (LAB_ARGS=… is passed on)
 		$(if $(wildcard $(START)),--LabApp.default_url=/lab/tree/$(START)) \
 		$(if $(filter 0,$(shell id -u)),--allow-root) $(LAB_ARGS)
 
-test: $(READY) ## Check everything: lint, then all tests (TEST_ARGS=… goes to pytest)
+test: $(READY) $(CLIENT)/.ready ## Check everything: lint, then all tests (TEST_ARGS=… goes to pytest)
 	@$(PY) -m utils.environment browser
 	@$(MAKE) --no-print-directory lint
 	@$(PY) -m pytest -n $(JOBS) $(TEST_ARGS)
@@ -84,6 +87,9 @@ colab: $(COLAB)/.ready ## Run all tests but the browser's on the versions that C
 		--deselect tests/unit/test_environment.py::test_what_a_package_needs_is_pinned_too \
 		$(TEST_ARGS)
 
+$(CLIENT)/.ready: tests/server/client.txt $(READY)
+	@$(PY) -m utils.environment client '$(CLIENT)'
+
 $(COLAB)/.ready: .github/colab.txt $(READY)
 	@$(PY) -m utils.environment colab '$(COLAB)'
 
@@ -117,7 +123,7 @@ workflows: $(TOOLS)/.ready ## Check the files from which GitHub's CI runs, with 
 
 audit: $(TOOLS)/.ready ## Ask whether a pinned version has a known hole
 	@$(TOOL)/pip-audit --disable-pip --no-deps --progress-spinner off \
-		-r requirements.txt -r docs/requirements.txt -r .github/tools.txt
+		-r requirements.txt -r docs/requirements.txt -r .github/tools.txt -r tests/server/client.txt
 
 $(TOOLS)/.ready: .github/tools.txt $(READY)
 	@$(PY) -m utils.environment tools '$(TOOLS)'
@@ -140,7 +146,7 @@ clean: ## Remove caches and builds (ALL=1: the environment too)
 	@rm -rf build .pytest_cache .ruff_cache .hypothesis *.egg-info
 	@find . \( -path ./.git -o -path './$(VENV)' \) -prune -o \
 		\( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -exec rm -rf {} +
-	@$(if $(filter 1,$(ALL)),rm -rf '$(VENV)' '$(SITE)' '$(TOOLS)' '$(COLAB)'; \
+	@$(if $(filter 1,$(ALL)),rm -rf '$(VENV)' '$(SITE)' '$(TOOLS)' '$(COLAB)' '$(CLIENT)'; \
 		for kind in diff merge; do git config --remove-section $$kind.jupyternotebook; done 2>/dev/null; :)
 
 # Find a Python that fits, preferably one that can make virtual environments; the rest, and

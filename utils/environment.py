@@ -150,6 +150,25 @@ def build_colab(venv: Path) -> None:
     _beside(venv, ".github/colab.txt", what, "3 minutes, 3 GB", _torch_index(), course)
 
 
+def build_client(venv: Path) -> None:
+    """Create the environment of the open protocol's public client, which one of the tests asks.
+
+    Without a network this says so, and returns: that test is skipped then.
+
+    Raises
+    ------
+    CourseError
+        If `venv` is not ours to replace.
+    """
+    _check_ours(venv)
+    what = "a public client of the model server, for one test,"
+    try:
+        quick = ("--retries=0", "--timeout=10")
+        _beside(venv, "tests/server/client.txt", what, "half a minute, 170 MB", quick)
+    except CourseError:
+        print(f"It could not be installed: that test will be skipped ({venv / 'install.log'}).")
+
+
 def _beside(
     venv: Path, requirements: str, what: str, cost: str, options: Iterable[str] = (), *more: tuple
 ) -> None:
@@ -331,6 +350,7 @@ def main(arguments: list[str]) -> int:
         "site": lambda: build_site(ROOT / (place or ".venv-site")),
         "tools": lambda: build_tools(ROOT / (place or ".venv-tools")),
         "colab": lambda: build_colab(ROOT / (place or ".venv-colab")),
+        "client": lambda: build_client(ROOT / (place or ".venv-client")),
         "write": write,
         "browser": ensure_chromium,
     }

@@ -133,12 +133,13 @@ def test_enormous_bodies_are_refused(port):
 
 def test_a_public_client_of_the_open_protocol_works(port):
     """NVIDIA's client for Triton, from its own environment; tensors as bytes and as JSON."""
-    python = environment.python_of(Path(f"{sys.prefix}-client"))
-    if not python.exists():
+    venv = Path(f"{sys.prefix}-client")
+    if not (venv / ".ready").exists():
         pytest.skip(
             "Triton's client is not here: `make test` installs it, where there is a network"
         )
-    command = [python, Path(__file__).with_name("public_client.py"), str(port)]
+    script = Path(__file__).with_name("public_client.py")
+    command = [environment.python_of(venv), script, str(port)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)

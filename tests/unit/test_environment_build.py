@@ -386,6 +386,24 @@ def test_colabs_versions_are_installed_and_the_course_moves_none_of_them(quick_b
     assert "pytest-xdist" in names, "`make colab` runs its tests side by side"
 
 
+def test_a_client_that_cannot_be_installed_is_said_and_stops_nobody(
+    quick_build, monkeypatch, tmp_path, capsys
+):
+    venv = tmp_path / "client"
+
+    def unreachable(venv, *arguments):
+        assert "--retries=0" in arguments
+        raise CourseError("pip could not finish")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(environment, "_pip", unreachable)
+        environment.build_client(venv)
+    assert "that test will be skipped" in capsys.readouterr().out
+    assert not (venv / ".ready").exists()
+    environment.build_client(venv)  # the network is back
+    assert (venv / ".ready").exists() and "tests/server/client.txt" in quick_build[0]
+
+
 def test_readme_keeps_the_places_that_are_written_by_tools():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for name in ("chapter-map", "results"):
