@@ -1,7 +1,6 @@
 """Every engine computes what the lesson computes, from many threads, for any batch."""
 
 import importlib.util
-import sys
 import types
 from concurrent.futures import ThreadPoolExecutor
 
@@ -37,8 +36,10 @@ def cases():
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("kind", [kind for kind in engines.KINDS if kind != "litert"])
+@pytest.mark.parametrize("kind", engines.KINDS)
 def test_an_engine_computes_what_the_lesson_computes(kind, name, cases, tmp_path, monkeypatch):
+    if kind == "litert":  # has no wheel for some machines
+        pytest.importorskip("ai_edge_litert")
     monkeypatch.setenv("COURSE_CACHE", str(tmp_path))
     point, x, wanted = cases[name]
     _agrees(engines.make(kind, engines.MODELS[name], point), name, x, wanted)
@@ -60,25 +61,10 @@ def _agrees(engine, name, x, wanted):
             np.testing.assert_allclose(part[output.name], wanted[[i % 5] * (1 + i % 3)], atol=1e-4)
 
 
-def test_litert_is_refused_by_name_where_it_is_not_installed(cases, monkeypatch):
-    if importlib.util.find_spec("ai_edge_litert"):
-        pytest.skip("it is installed here")
+def test_an_engine_whose_package_is_missing_is_refused_by_name(cases, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(CourseError, match="'litert' needs the package ai_edge_litert"):
         engines.make("litert", engines.MODELS["digits"], cases["digits"][0])
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_litert_by_the_interpreter_that_tensorflow_still_has(name, cases, monkeypatch):
-    if not importlib.util.find_spec("ai_edge_litert"):
-        tf = pytest.importorskip("tensorflow")
-        module = types.ModuleType("ai_edge_litert.interpreter")
-        module.Interpreter = tf.lite.Interpreter
-        package = types.ModuleType("ai_edge_litert")
-        package.__spec__ = importlib.util.spec_from_loader("ai_edge_litert", None)
-        monkeypatch.setitem(sys.modules, "ai_edge_litert", package)
-        monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", module)
-    point, x, wanted = cases[name]
-    _agrees(engines.make("litert", engines.MODELS[name], point), name, x, wanted)
 
 
 def test_the_detector_keeps_to_its_contract(monkeypatch):

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from utils.serving.load import press, request
 
 LONG = os.environ.get("COURSE_LONG", "") == "1"
 CODES = {"latents": [[0.5, -0.5]]}
+GIVEN = r'requests_total{code="200",route="/generate"} ([\d.]+)'
 linux = pytest.mark.skipif(sys.platform != "linux", reason="signals and /proc")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="pipes")]
 
@@ -45,6 +47,16 @@ def npy(array):
     stream = io.BytesIO()
     np.save(stream, array)
     return stream.getvalue()
+
+
+def under_load(port, answers=50):
+    """Return once the server has given so many good answers, as it counts them itself."""
+    ends, given = time.monotonic() + 60, 0
+    while given < answers:
+        assert time.monotonic() < ends, "no load came"
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
+            counted = re.search(GIVEN, answer.read().decode())
+        given = float(counted[1]) if counted else 0
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +201,7 @@ def test_sigterm_under_load_answers_everything_that_was_accepted(start, options,
         )
     )
     pressing.start()
-    time.sleep(0.7)
+    under_load(port)
     process.kill(signal.SIGTERM)
     pressing.join(120)
     start.cluster.wait(120)
@@ -207,7 +219,7 @@ def test_sigkill_loses_what_was_under_way_and_nothing_else(start):
         target=lambda: found.append(press(port, request("/generate", CODES), 16, 600))
     )
     pressing.start()
-    time.sleep(0.5)
+    under_load(port)
     process.kill(signal.SIGKILL)
     pressing.join(120)
     assert found[0].cut + found[0].refused == 16

@@ -4,9 +4,9 @@ import contextlib
 import json
 import logging
 import re
+import secrets
 import sys
 import time
-import uuid
 from collections.abc import Iterator
 
 import flask
@@ -52,7 +52,8 @@ def span(name: str) -> Iterator[None]:
 
 def note(name: str, seconds: float) -> None:
     """Add to a part of this request."""
-    flask.g.spans[name] = flask.g.spans.get(name, 0.0) + seconds
+    spans = flask.g.spans
+    spans[name] = spans.get(name, 0.0) + seconds
 
 
 class Metrics:
@@ -92,15 +93,12 @@ def register(app: flask.Flask, metrics: Metrics) -> None:
 
     @app.before_request
     def begin() -> None:
-        g, request = flask.g, flask.request
-        asked, parent = (
-            request.headers.get("X-Request-ID", ""),
-            request.headers.get("traceparent", ""),
-        )
-        g.id = asked if _ID.fullmatch(asked) else uuid.uuid4().hex
+        g, environ, now = flask.g, flask.request.environ, time.monotonic()
+        asked, parent = environ.get("HTTP_X_REQUEST_ID", ""), environ.get("HTTP_TRACEPARENT", "")
+        g.id = asked if _ID.fullmatch(asked) else secrets.token_hex(16)
         g.parent = parent if _PARENT.fullmatch(parent) else None
-        g.spans, now = {}, time.monotonic()
-        g.arrived = request.environ.get("course.arrived", now)  # before it waited for a thread
+        g.spans = {}
+        g.arrived = environ.get("course.arrived", now)  # before it waited for a thread
         if now > g.arrived:
             note("queue", now - g.arrived)
         g.counted = True

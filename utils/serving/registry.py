@@ -198,19 +198,17 @@ class Registry:
 
     def find(self, name: str, number: str | None = None) -> Version:
         """One version, or the newest; 404 in words where there is none."""
-        found = self.models()
-        if name not in found:
-            raise Problem(
-                404, f"There is no model {name[:40]!r}: there are {', '.join(found)}.", "model"
-            )
-        known = {version.number: version for version in found[name]}
-        if number is not None and number not in known:
-            raise Problem(
-                404,
-                f"There is no version {number[:20]!r} of {name}: {', '.join(known)}.",
-                "version",
-            )
-        return known[number] if number else found[name][-1]
+        with self._lock:
+            if name not in self._models:
+                known = ", ".join(self._models)
+                raise Problem(404, f"There is no model {name[:40]!r}: there are {known}.", "model")
+            versions = self._models[name]
+            number = max(versions, key=int) if number is None else number
+            if number not in versions:
+                known = ", ".join(sorted(versions, key=int))
+                detail = f"There is no version {number[:20]!r} of {name}: {known}."
+                raise Problem(404, detail, "version")
+            return versions[number]
 
     @contextlib.contextmanager
     def use(self, name: str, number: str | None = None) -> Iterator[Version]:

@@ -42,10 +42,10 @@ def predict() -> flask.Response:
             x = decode.check(x, version.model.input, app.course.items, "images")
         found = app.compute(version, x)["probabilities"]
         with observe.span("encode"):
-            rows = [
-                {"label": int(row.argmax()), "probabilities": [round(float(p), 6) for p in row]}
-                for row in found
-            ]
+            answers = zip(
+                found.argmax(1).tolist(), found.astype(float).round(6).tolist(), strict=True
+            )
+            rows = [{"label": label, "probabilities": row} for label, row in answers]
             return flask.jsonify(model="digits", version=version.number, predictions=rows)
 
 
