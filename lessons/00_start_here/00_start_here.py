@@ -173,14 +173,12 @@ from utils.panel import Panel, keras_callback
 # ## Where to start
 #
 # What is taken for granted stands at the top of each chapter. If arrays, gradients or
-# convolutions are new to you, an hour with one of these comes first:
-#
-# - **arrays** (tensors, in the other two): [NumPy for absolute
-#   beginners](https://numpy.org/doc/stable/user/absolute_beginners.html), up to broadcasting;
-# - **gradients by machine**: [A gentle introduction to
-#   torch.autograd](https://docs.pytorch.org/tutorials/beginner/blitz/autograd_tutorial.html);
-# - **convolution**: [Convolutional networks](https://cs231n.github.io/convolutional-networks/) in
-#   Stanford's notes, the first half.
+# convolutions are new to you, half an hour with [three short
+# sections](../../docs/prerequisites.md) comes first: each in all three frameworks, with a question at
+# its end. Longer, elsewhere: [NumPy for absolute
+# beginners](https://numpy.org/doc/stable/user/absolute_beginners.html), [torch.autograd
+# introduced](https://docs.pytorch.org/tutorials/beginner/blitz/autograd_tutorial.html), and
+# [convolutional networks](https://cs231n.github.io/convolutional-networks/) in Stanford's notes.
 #
 # If they are not, seven questions find the chapter to begin with. Nobody counts your answers, and
 # not being sure is an answer too.

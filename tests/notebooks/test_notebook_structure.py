@@ -37,7 +37,7 @@ def test_notebooks_and_generated_parts_are_up_to_date(course):
     "name",
     [
         *("README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/style.md"),
-        *("docs/lecturing.md", "docs/help.md"),
+        *("docs/lecturing.md", "docs/help.md", "docs/prerequisites.md"),
     ],
 )
 def test_links_of_the_front_pages_resolve(name):

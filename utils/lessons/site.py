@@ -20,6 +20,7 @@ from utils.lessons.furniture import MARKERS, about, words_for_badges
 
 #: What else becomes a page: its place in the repository -> its name on the site.
 PAGES = {
+    "docs/prerequisites.md": "prerequisites.md",
     "docs/glossary.md": "glossary.md",
     "docs/lecturing.md": "lecturing.md",
     "docs/help.md": "help.md",
