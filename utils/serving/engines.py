@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import hashlib
 import importlib.util
+import io
 import logging
 import os
 import threading
@@ -300,7 +301,8 @@ def quiet_export() -> Iterator[None]:
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)  # that torchvision, which is not needed, is not there
     try:
-        with runtime._silent_stderr(), warnings.catch_warnings():
+        silent = contextlib.redirect_stderr(io.StringIO())  # a notebook's is not file 2
+        with runtime._silent_stderr(), silent, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
