@@ -1,5 +1,6 @@
 """The model server's page in a real browser: by mouse, by keyboard, on a phone, no network."""
 
+import io
 import re
 import sys
 from collections.abc import Iterator
@@ -8,7 +9,9 @@ from typing import Any
 import pytest
 from accessibility import violations
 from course_lab import PATIENCE, until
+from PIL import Image
 
+from utils import data
 from utils.cluster import Cluster
 
 
@@ -16,7 +19,7 @@ from utils.cluster import Cluster
 def address() -> Iterator[str]:
     with Cluster("the model server") as cluster:
         command = [sys.executable, "-m", "utils.serving", "--port", "0", "--quiet"]
-        process = cluster.start("server", [*command, "--models", "digits", "generator"])
+        process = cluster.start("server", command)
         cluster.until(lambda: "Serving on" in process.text, 120)
         yield re.search(r"http://\S+", process.text).group()
 
@@ -105,7 +108,42 @@ def test_asked_by_hand_it_answers_and_refuses_in_words(page: Any) -> None:
     # The browser's own line about the 422 comes when it likes.
     until(lambda: (page.wait_for_timeout(20), len(page.complaints))[1], bool, PATIENCE, "a line")
     page.complaints.clear()
-    assert page.locator("#detector").is_hidden()  # not served here
+
+
+def test_a_digit_is_drawn_by_touch(page: Any) -> None:
+    box = page.locator("#pad").bounding_box()
+    page.touchscreen.tap(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    until(page.locator("#label").inner_text, str.isdigit, PATIENCE, "a digit")
+
+
+_DROP = """bytes => {
+  const dataTransfer = new DataTransfer();
+  dataTransfer.items.add(new File([new Uint8Array(bytes)], "a.png", { type: "image/png" }));
+  const event = new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true });
+  document.getElementById("drop").dispatchEvent(event);
+}"""
+
+
+def test_a_picture_is_dropped_and_its_digits_are_found(page: Any) -> None:
+    scene, stream = data.scenes(1, 1), io.BytesIO()
+    Image.fromarray(scene.x_test[0]).save(stream, "PNG")
+    page.evaluate(_DROP, list(stream.getvalue()))
+    words = until(page.locator("#found").inner_text, bool, PATIENCE, "what was found")
+    found = {line.split()[0] for line in words.split(", ")}
+    there = {scene.class_names[label] for label in scene.t_test[0].labels}
+    assert len(there - found) <= 1, (words, there)  # it may miss one, or see one too many
+
+
+def test_what_is_not_served_is_not_shown(page: Any) -> None:
+    def without(route: Any) -> None:
+        models = route.fetch().json()["models"]
+        route.fulfill(json={"models": {"digits": models["digits"]}})
+
+    page.route("**/models", without)
+    page.reload()
+    page.wait_for_selector("body[data-state=ready]")
+    assert page.locator("#digits").is_visible()
+    assert page.locator("#detector").is_hidden() and page.locator("#generator").is_hidden()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
