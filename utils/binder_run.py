@@ -149,6 +149,9 @@ def table(records: Sequence[dict[str, Any]]) -> str:
         cells = [one["notebook"], end, f"{one['seconds']:.0f}", f"{one['cpu_seconds']:.0f}"]
         rows.append("| " + " | ".join([*cells, f"{one['peak_mb']:,}", one["data"]]) + " |")
     notes = sorted({f"{one['device']}, {one['date']}" for one in records})
+    missing = sorted({one.name for one in plan.read().built} - {one["notebook"] for one in records})
+    if missing:
+        rows.append(f"\nNot run within these limits yet: {', '.join(missing)}.")
     limit = max((one["limit_mb"] for one in records), default=round(LIMIT / confined.MB))
     text = _TABLE.format(limit=limit, enforced=how)
     return text + "\n".join([*rows, "", "Measured on: " + "; ".join(notes) + ".", ""])
