@@ -99,7 +99,7 @@ def test_the_recipe_records_every_row(monkeypatch):
     for framework, engines in (("torch", 2), ("tensorflow", 1), ("keras", 1)):
         records = recipe.measure(framework)
         names = [record["metric"] for record in records]
-        assert len(set(names)) == len(names) == engines * 3 * (4 * 4 + 2)
+        assert len(set(names)) == len(names) == engines * 3 * (5 * 4 + 2)
         assert set(recipe.HEADLINES) <= set(names)
     assert records[0]["value"] == records[0]["low"] == records[0]["high"] == 1
 

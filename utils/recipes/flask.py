@@ -16,6 +16,7 @@ HEADLINES = (  # what the README shows of the results
 SECONDS, ROUNDS = 1.0, 3
 TITLES = {  # what the load test calls it -> what the table calls it
     "twenty lines": "twenty lines of Flask",
+    "server, JSON": "server, asked in JSON",
     "server": "server",
     "server, batches": "server with batches",
     "bare calls": "bare calls",

@@ -37,8 +37,6 @@ class Course(flask.Flask):
         self.course, self.models = config, registry
         self.metrics = observe.Metrics(registry)
         self.config["MAX_CONTENT_LENGTH"] = config.body
-        self.config["MAX_FORM_MEMORY_SIZE"] = config.body
-        self.json.compact = True
 
     def document(self) -> dict[str, Any]:
         """The OpenAPI document, true now."""

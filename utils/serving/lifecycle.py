@@ -87,6 +87,7 @@ class Server(TcpWSGIServer):
             channel_timeout=30,  # a client that says nothing for so long is gone
             max_request_body_size=8 * config.body,  # the application refuses earlier, in words
             recv_bytes=65_536,  # the default of 8 kB makes large bodies slow
+            send_bytes=16_384,  # the default of 1 sends head and body one by one
             inbuf_overflow=16 * config.body,
             ident=None,
             clear_untrusted_proxy_headers=True,

@@ -49,13 +49,13 @@ def _answer(status: int, detail: str, errors: Any = (), headers: Any = ()) -> fl
 
 
 def _invalid(error: pydantic.ValidationError) -> flask.Response:
+    all_of_them = error.errors(include_url=False, include_context=False, include_input=False)
     found = [
         {"field": ".".join(map(str, e["loc"])) or "body", "remedy": e["msg"]}
-        for e in error.errors(include_url=False, include_context=False, include_input=False)[:10]
+        for e in all_of_them[:10]
     ]
-    broken = any(e["type"] == "json_invalid" for e in error.errors(include_url=False)[:1])
     detail = f"{found[0]['field']}: {found[0]['remedy']}"
-    return _answer(400 if broken else 422, detail, found)
+    return _answer(400 if all_of_them[0]["type"] == "json_invalid" else 422, detail, found)
 
 
 def _unexpected(error: Exception) -> flask.Response:
