@@ -91,5 +91,6 @@ def legend(fig: "Figure") -> "Figure":
 
     patches = [Patch(facecolor=c, edgecolor="#444444", label=n) for n, (c, _) in KINDS.items()]
     fig.legend(handles=patches, loc="lower center", ncols=len(patches), frameon=False, fontsize=8)
-    fig.get_layout_engine().set(rect=(0, 0.07, 1, 0.93))
+    bottom = 0.28 / fig.get_figheight()
+    fig.get_layout_engine().set(rect=(0, bottom, 1, 1 - bottom))
     return fig
