@@ -7,7 +7,12 @@ import pytest
 from accessibility import violations
 
 SITE = Path(__file__).resolve().parents[2] / "build" / "site"
-PAGES = ["index.html", "glossary.html", "chapters/00_start_here/00_start_here.html"]
+PAGES = [
+    "index.html",
+    "glossary.html",
+    "prerequisites.html",
+    "chapters/00_start_here/00_start_here.html",
+]
 # The theme's own: its switch stands outside every landmark, and it repeats landmarks by design.
 OUTSIDE = ".sidebar-drawer, .toc-drawer, .mobile-header, .content-icon-container, .related-pages"
 
