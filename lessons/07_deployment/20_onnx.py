@@ -91,6 +91,7 @@ KERAS_BACKEND = "tensorflow"  # @param ["tensorflow", "torch"]
 import collections
 import functools
 import inspect
+import subprocess  # noqa: F811
 import sys
 import tempfile
 import time
