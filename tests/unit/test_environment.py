@@ -132,6 +132,16 @@ def test_the_course_asks_for_less_than_colab_ships():
     assert {s.operator for specifiers in asked.values() for s in specifiers} == {">="}
 
 
+def test_the_course_is_cited_as_what_it_is():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    course = tomllib.loads((ROOT / "utils/lessons/course.toml").read_text(encoding="utf-8"))
+    assert cited["cff-version"] == "1.2.0" and cited["message"] and cited["title"]
+    assert cited["authors"] == project["authors"]
+    assert (cited["version"], cited["license"]) == (project["version"], project["license"])
+    assert cited["repository-code"] == f"https://github.com/{course['repository']}"
+
+
 @pytest.mark.parametrize("name", ["environment.yml", "binder/environment.yml"])
 def test_the_conda_files_list_the_pins(name):
     text = (ROOT / name).read_text(encoding="utf-8")
