@@ -87,11 +87,12 @@ class Server(TcpWSGIServer):
             channel_timeout=30,  # a client that says nothing for so long is gone
             max_request_body_size=8 * config.body,  # the application refuses earlier, in words
             recv_bytes=65_536,  # the default of 8 kB makes large bodies slow
-            send_bytes=16_384,  # the default of 1 sends head and body one by one
             inbuf_overflow=16 * config.body,
             ident=None,
             clear_untrusted_proxy_headers=True,
         )
+        # An answer's head and body leave together. (Given as an option, this is deprecated.)
+        adjustments.send_bytes = 16_384
         self.app, self.limit, self.stopping = app, config.queue, False
         super().__init__(app, map={}, adj=adjustments, sockinfo=adjustments.listen[0])
         self.port = self.socket.getsockname()[1]
