@@ -26,16 +26,12 @@ def main(arguments: list[str] | None = None) -> int:
         elif field.name == "engine":
             parser.add_argument(option, default=default, choices=KINDS)
         else:
-            parser.add_argument(
-                option, type=type(default) if field.name != "manifest" else str, default=default
-            )
+            parser.add_argument(option, type=type(default), default=default)
     asked = vars(parser.parse_args(arguments))
     if asked["command"] == "manifest":
         found = write_manifest(HERE / "manifest.json")
         print("\n".join(f"{name}: {len(versions)} versions" for name, versions in found.items()))
         return 0
-    from pathlib import Path
-
     from utils.serving import lifecycle
 
     # Read when OpenMP is loaded: a call computes with as many threads as were asked for.
@@ -44,7 +40,6 @@ def main(arguments: list[str] | None = None) -> int:
         observe.log_to()
     fields = {field.name: asked[field.name] for field in dataclasses.fields(Config)}
     fields |= {n: tuple(fields[n]) for n in ("models", "origins")}
-    fields["manifest"] = Path(fields["manifest"])
     try:
         lifecycle.serve(Config(**fields), asked["host"], asked["port"])
     except (CourseError, OSError) as error:

@@ -1,5 +1,6 @@
 """The plain routes: a picture, an array or JSON in; JSON or a picture out."""
 
+import functools
 import io
 
 import flask
@@ -126,10 +127,4 @@ def _page(file: str, kind: str) -> flask.Response:
 
 
 for _path, (_file, _kind) in PAGES.items():
-    blueprint.add_url_rule(
-        _path,
-        endpoint=_file.replace(".", "_"),
-        view_func=_page,
-        methods=["GET"],
-        defaults={"file": _file, "kind": _kind},
-    )
+    blueprint.add_url_rule(_path, _file.replace(".", "_"), functools.partial(_page, _file, _kind))
