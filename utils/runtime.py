@@ -158,7 +158,15 @@ def _import(name: str) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     with _silent_stderr():
-        module = importlib.import_module(name)
+        try:
+            module = importlib.import_module(name)
+        except FileNotFoundError as error:
+            if "temporary directory" not in str(error):
+                raise
+            raise CourseError(
+                f"{LABELS[name]} cannot be loaded: no disk here has room for a temporary file. "
+                "Make room, then restart the kernel."
+            ) from error
         if name == "torch":
             module.set_num_threads(threads())
             if importlib.util.find_spec("triton"):

@@ -357,7 +357,10 @@ def climb(source: Listing, rung: str = "auto") -> tuple[dict[str, bytes] | None,
 def _refuge() -> Path:
     # One per user: a directory that belongs to somebody else cannot be written.
     user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "me")
-    return Path(tempfile.gettempdir()) / f"{COURSE_ID}-{user}"
+    try:
+        return Path(tempfile.gettempdir()) / f"{COURSE_ID}-{user}"
+    except FileNotFoundError:  # no room on any disk, not even for the byte that Python tries
+        return cache_directory()
 
 
 def _writable(name: str) -> Path | None:
