@@ -25,7 +25,6 @@ COLOURS = {  # Okabe and Ito
     **dict.fromkeys(("ONNX Runtime float32", "ONNX Runtime int8"), "#CC79A7"),
     **dict.fromkeys([way for way in bench.WAYS if way.startswith("LiteRT")], "#E69F00"),
 }
-PLACES = ((8, 8), (8, -14), (8, 8), (8, 8), (8, -14), (8, 8), (8, -18), (8, 18), (8, -30))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,9 +137,9 @@ def table(model: str) -> str:
     found = rows(model)
     if not found:
         return f"{model}: nothing measured yet: `make results NAME={NOTEBOOK}` measures."
-    lines = [f"{model}: {bench.WHAT[model]} ({found[0].device.removesuffix('s')})"]
+    lines = [f"{model}: {bench.WHAT[model]} ({found[0].device})"]
     lines.append(
-        f"{'':<21}{'kB':>7}{'ms, batch 1':>15}{f'ms, batch {bench.BATCH}':>16}{'MB':>6}"
+        f"{'':<21}{'kB':>7}{'ms, batch 1':>17}{f'ms, batch {bench.BATCH}':>16}{'MB':>6}"
         f"{'apart by':>10}{'right, %':>14}"
     )
     for row in found:
@@ -149,7 +148,7 @@ def table(model: str) -> str:
             half = (row.right_range[1] - row.right_range[0]) / 2
             right = f"{row.right:.2f} ± {half:.2f}"
         lines.append(
-            f"{row.way:<21}{row.kilobytes:>7.0f}{_pair(row.one):>15}{_pair(row.batch):>16}"
+            f"{row.way:<21}{row.kilobytes:>7.0f}{_pair(row.one):>17}{_pair(row.batch):>16}"
             f"{row.memory:>6.0f}{row.gap:>10.0e}{right:>14}"
         )
     return "\n".join([*lines, *bench.NOTES.get(model, ())])
