@@ -91,8 +91,8 @@ KERAS_BACKEND = "tensorflow"  # @param ["tensorflow", "torch"]
 # %% tags=["export"]
 import copy
 import gzip
-import os
-import subprocess
+import os  # noqa: F811
+import subprocess  # noqa: F811
 import sys
 import tempfile
 from collections import Counter
@@ -165,7 +165,7 @@ calibration = grey(digits.x_train[:200])
 #
 # The direct way is **litert-torch**: `litert_torch.convert(model.eval(), (example,))`, with fixed shapes. It brings JAX and
 # transformers along, so it lives in an environment of its own; we hand it a program (`torch.export`), and it hands back a file. Name its
-# interpreter in `COURSE_LITERT_TORCH` to see it run.
+# interpreter in `COURSE_LITERT_TORCH` to see it run. (Version 0.10 gave 304 kB, and outputs within 5·10⁻⁷ of PyTorch's.)
 
 # %% tags=["export", "torch"]
 import torch
@@ -215,7 +215,7 @@ if content:
 # word: hence `contiguous_format`, and hence the comparison.)
 #
 # The other way leads through ONNX: the file of [20](20_onnx.ipynb), and **onnx2tf**. A trap: it takes every four-dimensional input for channels-first and turns
-# it; `-kat` names inputs that are to stay as they are. `COURSE_ONNX2TF` names an interpreter that has it.
+# it; `-kat` names inputs that are to stay as they are. (Version 1.29 turned this network's pictures so, and gave up at the first convolution.) `COURSE_ONNX2TF` names an interpreter that has it.
 
 
 # %% tags=["export", "torch"]
@@ -226,7 +226,8 @@ def onnx_file(path):
         print("onnx2tf is not here: COURSE_ONNX2TF names an interpreter that has it.")
         return None
     with tempfile.TemporaryDirectory() as folder:
-        command = [interpreter, "-m", "onnx2tf", "-i", str(path), "-o", folder, "-b", "1", "-n"]
+        command = [interpreter, "-m", "onnx2tf", "-i", str(path), "-o", folder, "-n"]
+        command += ["-b", "1", "-kat", "images"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300)
         found = sorted(Path(folder).glob("*float32.tflite"))
         if done.returncode or not found:
@@ -237,9 +238,12 @@ def onnx_file(path):
 # %% tags=["torch"]
 if os.environ.get("COURSE_ONNX2TF"):
     onnx = lessons.load("20_onnx", "torch")
-    content, pixels = onnx_file(onnx.file_of("digits")), onnx.inputs("digits", 1)
-    gap = np.abs(Lite(content)(pixels) - onnx.source("digits", "torch")(pixels)).max()
-    print(f"onnx2tf: {len(content):,} bytes, largest difference {gap:.0e}")
+    try:
+        content, pixels = onnx_file(onnx.file_of("digits")), onnx.inputs("digits", 1)
+        gap = np.abs(Lite(content)(pixels) - onnx.source("digits", "torch")(pixels)).max()
+        print(f"onnx2tf: {len(content):,} bytes, largest difference {gap:.0e}")
+    except CourseError as error:
+        print(error)
 else:
     onnx_file(None)
 
@@ -1322,30 +1326,35 @@ def recommended(rows, kilobytes, ms, percent):
     return min(fits, key=lambda row: row.ms, default=None)
 
 
+# %%
 def budget(kilobytes, ms, percent):
     """Accuracy over latency, the size as area; what fits a budget is filled, the advice has a ring."""
     rows = recipe.rows("digits")  # none before `make results`
     best = recommended(rows, kilobytes, ms, percent)
     fig, ax = plots.figure(width=8, height=4)
-    for row, (across, down) in zip(rows, recipe.PLACES, strict=False):
+    for number, row in enumerate(rows, start=1):
         fits = row.kilobytes <= kilobytes and row.ms <= ms and row.right >= percent
-        look = {"color": recipe.COLOURS[row.way], "alpha": 0.75 if fits else 0.15}
-        ax.scatter(row.ms, row.right, s=3 * row.kilobytes, **look)
-        ax.annotate(
-            row.way, (row.ms, row.right), (across, down), textcoords="offset points", fontsize=8
-        )
+        look = {"color": recipe.COLOURS[row.way], "alpha": 0.8 if fits else 0.2}
+        name = f"{number} {row.way}, {row.kilobytes:.0f} kB"
+        ax.scatter(row.ms, row.right, s=3 * row.kilobytes, label=name, **look)
+        place = row.ms, row.right
+        ax.annotate(str(number), place, ha="center", va="center", fontsize=9)
     if best:
-        ax.scatter(best.ms, best.right, s=700, facecolors="none", edgecolors="black", linewidths=2)
+        ring = {"facecolors": "none", "edgecolors": "black", "linewidths": 2}
+        ax.scatter(best.ms, best.right, s=3 * best.kilobytes + 250, **ring)
     ax.axvline(ms, color="black", linestyle=":", linewidth=0.8)
     ax.axhline(percent, color="black", linestyle=":", linewidth=0.8)
     ax.set(xscale="log", xlabel="ms for one image", ylabel="test images right, %")
     ax.margins(0.15, 0.25)
-    advice = (
-        f"{best.way}: {best.kilobytes:.0f} kB, {best.ms:.2f} ms, {best.right:.2f} %"
-        if best
-        else "nothing fits"
+    if rows:
+        marks = ax.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+        for mark in marks.legend_handles:
+            mark.set_sizes([30])
+    words = (
+        f"{best.way}: {best.kilobytes:.0f} kB, {best.ms:.2f} ms, {best.right:.2f} %" if best else ""
     )
-    ax.set_title(f"{kilobytes} kB, {ms:g} ms, {percent:g} %: {advice}", fontsize=10)
+    title = f"at most {kilobytes} kB and {ms:.3g} ms, at least {percent:g} %:"
+    ax.set_title(f"{title} {words or 'nothing fits'}", fontsize=10)
     return fig
 
 
@@ -1363,7 +1372,16 @@ panel = Explorer(
 panel.show()
 
 # %% [markdown]
-# SUMMARY_PLACE
+# (Measured on a virtual machine of two cores that others used as well: read the medians, and ratios under 1.5 as equal. The 95th percentiles are mostly the neighbours'.)
+#
+# - **Accuracy.** 8 bits cost the classifier nothing that 10,000 images could show: 99.50 % after 99.49 ± 0.14 (asked for: less than half a point).
+# - **Parity.** Float files are within 3·10⁻⁶ of PyTorch, but for the detector's raw maps (3·10⁻⁵, of numbers that are not confined to 0…1). In 8 bits single pixels of generated images move by up to 0.8, and
+#   single raw outputs of the detector by 5: check what you need (samples, AP), not the largest difference.
+# - **Size.** int8 is 3.7 times (detector), 3.6 (decoder), 3.4 (generator) and 3.0 times (classifier) smaller; 3.5 to 4 were asked for. The smaller the kernels, the more weigh scales and structure (part 3).
+# - **Speed.** int8 was to be twice as fast as float32 with XNNPACK. With 64 images the detector is (2.1 times), the decoder 1.6, the classifier 1.4 times as fast; *for one image none is*, and the classifier is
+#   slower. Networks of 8 to 64 channels are too narrow: a call is mostly the fixed price of its operators. What made the large difference is the runtime: for one image LiteRT and ONNX Runtime beat PyTorch by 4 to 40 times.
+# - **A trap.** The *dynamic* generator takes 20 times as long as the float32 one: its transposed convolutions have no fast kernel of that kind.
+# - **Memory.** 50 to 90 MB with Python and NumPy, against 300 to 790 for a framework.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## 13. Exercises
