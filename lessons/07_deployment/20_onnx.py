@@ -1779,7 +1779,14 @@ from utils.recipes import onnx as recipe
 print(recipe.table())
 
 # %% [markdown]
-# @@MEASURED@@
+# - **Difference**: $10^{-5}$ was asked for, and every file keeps it, against all three frameworks.
+# - **Speed, one input**: at least 4 times as fast as PyTorch without compilation (twice was asked for), and far more against the others. The frameworks' time goes into
+#   getting from one operation to the next. With 64 inputs it goes into arithmetic, which is the same for all, and the factor shrinks to about two.
+# - **Accuracy in 8 bits**: 99.47 against 99.49 %; half a point was allowed.
+# - **Size**: 3.5 times was asked for. Three models reach it; the classifier stays at 3.3, for it has 68,000 weights in 19 layers, and 18 of its 86 kB are scales, nodes and names.
+# - **Speed in 8 bits**: nothing gained on this processor, which has no instructions for products of bytes (VNNI); what they would save goes into rounding.
+#
+# The machine was busy with other things while it measured: read a ratio of two or less as "about the same".
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## 12. Exercises

@@ -35,7 +35,7 @@ def test_a_file_is_whole_open_and_says_nothing_of_its_maker(files, name):
     (entrance,) = model.graph.input
     assert entrance.type.tensor_type.shape.dim[0].dim_param  # the batch is a word
     assert not any(node.metadata_props for node in model.graph.node)
-    assert b"site-packages" not in files[name] and b"lessons" not in files[name]
+    assert b"site-packages" not in files[name] and b"pkg.torch" not in files[name]
 
 
 def test_what_was_found_is_sorted_by_picture_then_by_score(lesson, files):
@@ -71,7 +71,7 @@ def test_the_way_back_agrees_and_has_gradients(lesson, files):
     import tensorflow as tf
     import torch
 
-    x = lesson["torch"].inputs("digits", 3)
+    x = 100 + 0.3 * lesson["torch"].inputs("digits", 8)  # in fog: the answers are not yet 0 or 1
     wanted = lesson["torch"].run(lesson["torch"].session(files["digits"]), x)
     back = lesson["torch"].TorchFromONNX(files["digits"])
     p = back(torch.as_tensor(x))
@@ -84,7 +84,7 @@ def test_the_way_back_agrees_and_has_gradients(lesson, files):
         loss = tf.reduce_sum(p**2)
     np.testing.assert_allclose(p.numpy(), wanted, atol=1e-5)
     its = tape.gradient(loss, back_tf.weights)
-    assert back.names == back_tf.names and len(mine) == len(its) > 40
+    assert back.names == list(back_tf.names) and len(mine) == len(its) == 40
     scale = max(np.abs(g).max() for g in mine)
     for name, a, b in zip(back.names, mine, its, strict=True):
         np.testing.assert_allclose(a, b.numpy(), atol=1e-3 * scale, err_msg=name)

@@ -290,8 +290,11 @@ def export(
             verbose=False,
         )
     model = program.model_proto
-    for part in (*model.graph.node, *model.graph.value_info, model.graph, model):
-        del part.metadata_props[:]
+    graph = model.graph
+    for parts in (graph.node, graph.value_info, graph.input, graph.output, graph.initializer):
+        for part in parts:
+            del part.metadata_props[:]
+    del graph.metadata_props[:], model.metadata_props[:]
     return model.SerializeToString()
 
 
