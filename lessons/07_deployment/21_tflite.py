@@ -625,9 +625,12 @@ def multiplier(real):
     return np.where(full, m // 2, m), n + full
 
 
-def rescale(total, m, n):
+def rescale(total, m, n, twice=True):
     """total · m · 2^(n−31), rounded twice: after the product, and after the shift to the right."""
     product = (np.asarray(total, np.int64) << np.maximum(n, 0)) * m
+    if not twice:  # the dense layer rounds once
+        shift = 31 + np.maximum(-np.asarray(n, np.int64), 0)
+        return (product + (1 << (shift - 1))) >> shift
     half = np.where(product >= 0, 1 << 30, 1 - (1 << 30))
     high = np.abs(product + half) >> 31  # the upper half, rounded towards zero
     high = np.where(product + half >= 0, high, -high)
@@ -648,10 +651,10 @@ def to_int8(q, operator, out):
 
 
 # %% tags=["export"]
-def weighted(total, bias, operator, x, w, y):
+def weighted(total, bias, operator, x, w, y, twice=True):
     """What convolution and dense layer do with their sums (…, C)."""
     scales = np.float64(x.scale[0]) * np.float64(w.scale) / np.float64(y.scale[0])  # M for each C
-    return to_int8(rescale(total + bias.data, *multiplier(scales)), operator, y)
+    return to_int8(rescale(total + bias.data, *multiplier(scales), twice), operator, y)
 
 
 def convolution8(q, operator, x, w, bias, y):  # B×H×W×c → B×H/stride×W/stride×C
@@ -669,7 +672,7 @@ def convolution8(q, operator, x, w, bias, y):  # B×H×W×c → B×H/stride×W/s
 
 def dense8(q, operator, x, w, bias, y):  # B×n → B×C
     total = (q.astype(np.int64) - x.zero[0]) @ w.data.T.astype(np.int64)
-    return weighted(total, bias, operator, x, w, y)
+    return weighted(total, bias, operator, x, w, y, twice=False)
 
 
 # %% tags=["export"]
