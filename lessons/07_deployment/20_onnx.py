@@ -231,6 +231,12 @@ MODELS = {
 SCORE, OVERLAP, MOST = 0.05, 0.45, 100  # of the detector, as 16 has them
 
 
+@functools.cache
+def mnist():
+    """The digits, read once: each reading holds much more memory for a moment."""
+    return data.mnist()
+
+
 def inputs(name, n, seed=0):
     """n inputs (n, …), float32: pixels are 0…255, latents as their lesson draws them."""
     rng = np.random.default_rng(seed)
@@ -238,7 +244,7 @@ def inputs(name, n, seed=0):
         return rng.standard_normal((n, 2), dtype="float32")
     if name == "generator":
         return rng.uniform(-1, 1, (n, 64)).astype("float32")
-    digits = data.mnist()
+    digits = mnist()
     if name == "digits":
         return np.resize(digits.x_test, (n, 28, 28)).astype("float32")
     return data.draw_scenes(n, digits.x_test, digits.y_test, seed=seed)[0].astype("float32")
@@ -562,7 +568,7 @@ lines = sum(
 print(
     f"{lines + len(NUMPY) + 1} lines of Python; to ONNX Runtime {np.abs(said - theirs).max():.1e}"
 )
-print(f"and {np.mean(said.argmax(1) == data.mnist().y_test[:64]):.1%} of the 64 digits are right")
+print(f"and {np.mean(said.argmax(1) == mnist().y_test[:64]):.1%} of the 64 digits are right")
 
 # %% [markdown]
 # That is all there is to running a neural network: the rest of a runtime is speed. Walk through the graph yourself, node by node; where the maps are
@@ -1022,7 +1028,7 @@ def cut_tf(x, starts, ends, axes, steps):
 # Something the model has never seen: digits in fog, a third of the contrast on grey. How good is it, and what do a few steps on 512 of them do?
 
 # %%
-dataset = data.mnist()
+dataset = mnist()
 
 
 def in_fog(images):
