@@ -1341,8 +1341,13 @@ def budget(kilobytes, ms, percent):
         name = f"{number} {row.way}, {row.kilobytes:.0f} kB"
         ax.scatter(row.ms, row.right, s=2 * row.kilobytes, label=name, **look)
         place = row.ms, row.right
-        above = (0, 48 - 24 * (number % 5))  # points: numbers of neighbours do not collide
-        ax.annotate(str(number), place, above, textcoords="offset points", ha="center", va="center")
+        # In points; a thin line leads from each number to its circle, for circles overlap.
+        above = (-32 + 16 * (number % 5), 30 if number % 2 else -30)
+        ax.annotate(
+            *(str(number), place, above),
+            **{"textcoords": "offset points", "ha": "center", "va": "center"},
+            arrowprops={"arrowstyle": "-", "linewidth": 0.6},
+        )
     if best:
         ring = {"facecolors": "none", "edgecolors": "black", "linewidths": 2}
         ax.scatter(best.ms, best.right, s=2 * best.kilobytes + 200, **ring)
