@@ -1330,6 +1330,12 @@ def recommended(rows, kilobytes, ms, percent):
 
 
 # %%
+# Circles overlap: a thin line leads from each number to its own. Places are in points from it.
+beside = [(24, 32), (-16, -34), (16, 32), (44, 24), (44, 0), (-30, -32), (-26, 40), (0, -48)]
+beside += [(20, 34)]
+
+
+# %%
 def budget(kilobytes, ms, percent):
     """Accuracy over latency, the size as area; what fits a budget is filled, the advice has a ring."""
     rows = recipe.rows("digits")  # none before `make results`
@@ -1341,10 +1347,8 @@ def budget(kilobytes, ms, percent):
         name = f"{number} {row.way}, {row.kilobytes:.0f} kB"
         ax.scatter(row.ms, row.right, s=2 * row.kilobytes, label=name, **look)
         place = row.ms, row.right
-        # In points; a thin line leads from each number to its circle, for circles overlap.
-        above = (-32 + 16 * (number % 5), 30 if number % 2 else -30)
         ax.annotate(
-            *(str(number), place, above),
+            *(str(number), place, beside[(number - 1) % len(beside)]),
             **{"textcoords": "offset points", "ha": "center", "va": "center"},
             arrowprops={"arrowstyle": "-", "linewidth": 0.6},
         )
