@@ -32,7 +32,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--shard", help="a share of the tests: 2/3 is the second of three")
     group.addoption("--since", help="leave out runs of notebooks unchanged since this commit")
     group.addoption(
-        "--every-variant", action="store_true", help="papermill runs every framework alone"
+        "--thorough",
+        action="store_true",
+        help="papermill runs every framework alone, the browser all together, trainings whole, and "
+        "recipes too",
     )
     group.addoption("--record-seconds", type=Path, help="write how long each group of tests took")
 
@@ -43,7 +46,8 @@ def pytest_configure(config: pytest.Config) -> None:
     _private = tempfile.mkdtemp(prefix="course-tests-")
     for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "KERAS_HOME"):
         os.environ[name] = str(Path(_private, name.lower()))
-    for name in ("KERAS_BACKEND", "COURSE_HEADLESS", "JUPYTER_PATH", "PYTHONSTARTUP"):
+    unset = ("KERAS_BACKEND", "COURSE_HEADLESS", "COURSE_STEPS", "JUPYTER_PATH", "PYTHONSTARTUP")
+    for name in unset:
         os.environ.pop(name, None)
     # Data come from COURSE_DATA, the cache or scikit-learn: a test never waits for a mirror.
     os.environ.setdefault("COURSE_OFFLINE", "1")
@@ -71,6 +75,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left_out = _left_out(config, [item.nodeid for item in items])
     except ValueError as mistake:
         raise pytest.UsageError(str(mistake)) from None
+    if not config.getoption("--thorough"):
+        left_out |= {item.nodeid for item in items if item.get_closest_marker("recipe")}
     if left_out:
         config.hook.pytest_deselected(items=[i for i in items if i.nodeid in left_out])
         items[:] = [i for i in items if i.nodeid not in left_out]
@@ -90,8 +96,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _left_out(config: pytest.Config, tests: list[str]) -> set[str]:
-    """The tests that --shard and --since leave out, and that --every-variant would add."""
-    found = set() if config.getoption("--every-variant") else set(filter(shards.spared, tests))
+    """The tests that --shard and --since leave out, and that --thorough would add."""
+    found = set() if config.getoption("--thorough") else set(filter(shards.spared, tests))
     if config.getoption("--since"):
         files = shards.changed(config.rootpath, config.getoption("--since"))
         found |= set(filter(shards.needless(files), tests))
@@ -132,6 +138,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     config.option.loadscopereorder = False
     return Groups(config, log)
+
+
+@pytest.fixture(scope="session")
+def few_steps(pytestconfig: pytest.Config) -> str:
+    """``COURSE_STEPS`` for the runs of a notebook: that it learns, its build has shown."""
+    return "" if pytestconfig.getoption("--thorough") else "20"
 
 
 @pytest.fixture(scope="session")

@@ -3,8 +3,9 @@
 `--shard=2/3` takes the second of three shares that take about as long, by the seconds recorded in
 `seconds.json` (`--record-seconds=tests/seconds.json` writes them afresh). `--since=REF` leaves out
 the runs of notebooks whose lesson has not changed since that commit, provided that nothing but
-lessons has. Without `--every-variant` papermill runs one variant of a notebook instead of three,
-by its number: PyTorch alone, TensorFlow alone, or Keras on PyTorch, in turn.
+lessons has. Without `--thorough` papermill runs one variant of a notebook instead of three,
+by its number: PyTorch alone, TensorFlow alone, or Keras on PyTorch, in turn; and the browser, where
+a notebook runs once more, takes the next framework in turn instead of all three.
 """
 
 import json
@@ -12,7 +13,7 @@ import re
 import statistics
 import subprocess
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 RECORD = Path(__file__).with_name("seconds.json")
@@ -56,9 +57,18 @@ def share(groups: Iterable[str], seconds: dict[str, float], which: str) -> set[s
 
 
 def spared(test: str) -> bool:
-    """Whether a test, by its id, is one of those that `--every-variant` adds."""
+    """Whether a test, by its id, is one of those that `--thorough` adds."""
     found = _ALONE.search(test)
     return bool(found) and found[2] != _VARIANTS[int(found[1]) % 3]
+
+
+def shown(notebook: str, offered: Sequence[str]) -> list[str]:
+    """The frameworks with which a browser opens a notebook, by its number: one of those offered.
+
+    It is another one than papermill's, and Keras computes with what it computes with by default.
+    """
+    framework = _VARIANTS[(int(notebook[:2]) + 1) % 3].split()[0]
+    return [framework] if framework in offered else list(offered)
 
 
 def changed(root: Path, since: str) -> list[str]:

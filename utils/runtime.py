@@ -309,6 +309,25 @@ def headless() -> bool:
     return os.environ.get("COURSE_HEADLESS", "") == "1"
 
 
+def steps(wanted: int) -> int:
+    """How many steps a training of a notebook takes: `wanted`, or fewer if ``COURSE_STEPS=20``.
+
+    With it a notebook shows in a fraction of the time that every cell runs, not that anything is
+    learnt. What the reader starts by a button is never shortened.
+
+    Raises
+    ------
+    CourseError
+        If ``COURSE_STEPS`` is not a whole number above 0.
+    """
+    most = os.environ.get("COURSE_STEPS", "").strip()
+    if not most:
+        return wanted
+    if not (most.isascii() and most.isdigit() and int(most)):
+        raise CourseError(f"COURSE_STEPS={most!r} is not a whole number above 0, such as 20.")
+    return min(wanted, int(most))
+
+
 def in_colab() -> bool:
     """Whether this kernel is Google Colab's (Kaggle's image is built on it, and is not)."""
     return "google.colab" in sys.modules and "KAGGLE_KERNEL_RUN_TYPE" not in os.environ

@@ -1009,7 +1009,7 @@ way, alexnet = ways[name], trained[name]
 frames["checkpoint"] = filters(alexnet)
 print(f"{checkpoints.load('10_alexnet').info['what']}, in {runtime.LABELS[name]}.")
 fig, axes = plots.figure(columns=4, width=9, height=2.6)
-for ax, (title, frame) in zip(axes, frames.items(), strict=True):
+for ax, (title, frame) in zip(axes, frames.items(), strict=False):  # fewer if cut short
     ax.imshow(frame, cmap="gray")
     ax.set(title=title, xticks=[], yticks=[])
 alt = (

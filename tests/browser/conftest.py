@@ -33,7 +33,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def lab(chromium: str, repository: Path, tmp_path_factory: Any) -> Iterator[Lab]:
+def lab(chromium: str, repository: Path, tmp_path_factory: Any, few_steps: str) -> Iterator[Lab]:
     """A JupyterLab with settings, workspaces and kernels of its own, and nothing of the user's."""
     pytest.importorskip("jupyterlab")
     home = tmp_path_factory.mktemp("lab")
@@ -55,7 +55,7 @@ def lab(chromium: str, repository: Path, tmp_path_factory: Any) -> Iterator[Lab]
         # In a session of its own: interrupting the tests lets them end the server in good order.
         server = subprocess.Popen(
             command,
-            env=_environment(home, repository),
+            env={**_environment(home, repository), "COURSE_STEPS": few_steps},
             cwd=root,
             stdout=log,
             stderr=log,

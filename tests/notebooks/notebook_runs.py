@@ -45,15 +45,18 @@ class Run:
         return [cell for cell in self.notebook.cells if tag in execute.tags(cell)]
 
 
-def run_papermill(path: Path, parameters: dict, folder: Path) -> Run:
-    """Run a stored notebook with other parameters; results go into `folder`, never back."""
+def run_papermill(path: Path, parameters: dict, folder: Path, steps: str = "") -> Run:
+    """Run a stored notebook with other parameters; results go into `folder`, never back.
+
+    No training takes more than `steps` steps, if that is not empty.
+    """
     prepared = execute.prepare(nbformat.read(path, as_version=4), parameters)
     prepared.cells.append(nbformat.v4.new_code_cell(_PROBE, id="probe"))
     source, result = folder / "prepared.ipynb", folder / "executed.ipynb"
     nbformat.write(prepared, source)
     error = None
     try:
-        with mock.patch.dict(os.environ, execute.environment()):
+        with mock.patch.dict(os.environ, {**execute.environment(), "COURSE_STEPS": steps}):
             papermill.execute_notebook(
                 source,
                 result,
@@ -83,15 +86,17 @@ class Validation:
     log: str
 
 
-def run_nbval(path: Path, folder: Path) -> Validation:
+def run_nbval(path: Path, folder: Path, steps: str = "") -> Validation:
     """Run ``pytest --nbval-lax`` on a notebook as it is stored.
 
-    It runs as a learner without a network, without data and with an empty cache would.
+    It runs as a learner without a network, without data and with an empty cache would; no training
+    takes more than `steps` steps, if that is not empty.
     """
     report, memory = folder / "report.xml", folder / "memory.json"
     island = Island(folder)
     island.variables = {
         "COURSE_HEADLESS": "1",
+        "COURSE_STEPS": steps,
         "NOTEBOOK_MEMORY": str(memory),
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(HERE)]),
     }

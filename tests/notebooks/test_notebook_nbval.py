@@ -1,5 +1,8 @@
 """nbval: every notebook runs as it is stored, its same-model cell prints what is stored.
 
+Trainings are cut short unless --thorough is given: what they learnt is stored in the notebook
+by a build, which never cuts them, and what is compared here does not depend on them.
+
 The run holds all three frameworks in one kernel, so it also shows what a learner's machine needs;
 and it has no network, no data and an empty cache, so it shows that none of them is needed.
 """
@@ -23,9 +26,14 @@ MEMORY_MB = 1600  # Binder gives 2 GB to the kernel and the server together
 
 
 @pytest.fixture(scope="session")
-def validation(tmp_path_factory):
+def validation(tmp_path_factory, few_steps):
     """Validate a notebook, once for all the tests that look at it."""
-    return functools.cache(lambda path: runs.run_nbval(path, tmp_path_factory.mktemp(path.stem)))
+
+    @functools.cache
+    def validate(path):
+        return runs.run_nbval(path, tmp_path_factory.mktemp(path.stem), few_steps)
+
+    return validate
 
 
 def mirrors():

@@ -15,8 +15,9 @@ pytestmark = [pytest.mark.notebooks, pytest.mark.slow, pytest.mark.timeout(1500)
 
 SEED = 7  # no notebook's default
 # Keras on TensorFlow has no variant of its own: nbval runs it with the two others, and which names
-# its cells may use is a rule. Without --every-variant a notebook runs in one of these, by its
-# number: that leaves the hour for more notebooks. The main branch runs all of them.
+# its cells may use is a rule. Without --thorough a notebook runs in one of these, by its
+# number, and its trainings are cut short: that leaves the hour for more notebooks. The main branch
+# runs all of them, whole.
 VARIANTS = {
     "torch": {"FRAMEWORKS": ["torch"]},
     "tensorflow": {"FRAMEWORKS": ["tensorflow"]},
@@ -25,13 +26,13 @@ VARIANTS = {
 
 
 @pytest.fixture(scope="session")
-def execution(tmp_path_factory):
+def execution(tmp_path_factory, few_steps):
     """Run a notebook in a variant, once for all the tests that look at it."""
 
     @functools.cache
     def run(path, variant):
         parameters = {**VARIANTS[variant], "SEED": SEED}
-        return runs.run_papermill(path, parameters, tmp_path_factory.mktemp(path.stem))
+        return runs.run_papermill(path, parameters, tmp_path_factory.mktemp(path.stem), few_steps)
 
     return run
 

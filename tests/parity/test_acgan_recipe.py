@@ -7,6 +7,8 @@ import pytest
 from utils import CourseError, checkpoints, data, results
 from utils.recipes import acgan as recipe
 
+pytestmark = pytest.mark.recipe
+
 
 @pytest.fixture
 def handful(monkeypatch):

@@ -9,6 +9,8 @@ import pytest
 from utils import checkpoints, data, lessons, metrics, results
 from utils.recipes import cvae as recipe
 
+pytestmark = pytest.mark.recipe
+
 
 @pytest.fixture
 def handful(monkeypatch):

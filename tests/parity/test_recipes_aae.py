@@ -9,6 +9,8 @@ import pytest
 from utils import CourseError, checkpoints, data, results
 from utils.recipes import aae as recipe
 
+pytestmark = pytest.mark.recipe
+
 
 @pytest.fixture
 def handful(monkeypatch):

@@ -9,6 +9,8 @@ from utils import boxes, checkpoints, data
 from utils.recipes import _detectors
 from utils.recipes import faster_rcnn as recipe
 
+pytestmark = pytest.mark.recipe
+
 
 @pytest.fixture
 def handful(monkeypatch):

@@ -7,6 +7,8 @@ from utils import checkpoints, data, results
 from utils.recipes import _detectors
 from utils.recipes import rcnn as recipe
 
+pytestmark = pytest.mark.recipe
+
 
 @pytest.fixture
 def handful(monkeypatch):

@@ -6,6 +6,8 @@ import pytest
 from utils import CourseError, checkpoints, data, results
 from utils.recipes import resnet as recipe
 
+pytestmark = pytest.mark.recipe
+
 
 @pytest.fixture
 def handful(monkeypatch):

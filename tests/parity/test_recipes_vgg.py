@@ -8,6 +8,8 @@ import pytest
 from utils import CourseError, checkpoints, data, results
 from utils.recipes import vgg as recipe
 
+pytestmark = pytest.mark.recipe
+
 
 @pytest.fixture
 def handful(monkeypatch):

@@ -9,6 +9,8 @@ from utils import checkpoints, data, results
 from utils.recipes import _detectors
 from utils.recipes import yolo as recipe
 
+pytestmark = pytest.mark.recipe
+
 
 @pytest.fixture
 def handful(monkeypatch):

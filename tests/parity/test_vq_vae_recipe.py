@@ -7,6 +7,8 @@ import pytest
 from utils import checkpoints, data, results
 from utils.recipes import vq_vae as recipe
 
+pytestmark = pytest.mark.recipe
+
 
 @pytest.fixture
 def handful(monkeypatch, tmp_path):

@@ -65,6 +65,19 @@ def test_headless_trains_every_framework_with_the_defaults(
     assert toy.model("keras")["step"] == 20
 
 
+def test_few_steps_are_for_nobodys_eyes_only(
+    headless: None, displayed: list[dict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COURSE_STEPS", "3")
+    toy = make_panel(descend)
+    toy.show()
+    assert toy.model()["step"] == 3
+    monkeypatch.delenv("COURSE_HEADLESS")
+    pressed = make_panel(descend)
+    pressed.start()
+    assert pressed.wait() == "done" and pressed.model()["step"] == 20
+
+
 def test_headless_raises_what_went_wrong(headless: None, displayed: list[dict]) -> None:
     def broken(settings: Any, report: Any) -> None:
         raise ValueError("not swallowed")
@@ -313,6 +326,14 @@ def test_a_run_in_plain_code_prints_lines(capsys: pytest.CaptureFixture) -> None
     assert lines[0] == "Digits: Keras."
     assert [line.split(":")[0] for line in lines[1:4]] == ["step 1", "step 2", "step 4"]
     assert lines[-1].startswith("Trained in ")
+
+
+def test_plain_code_takes_few_steps_where_few_are_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COURSE_STEPS", "3")
+    settings = panel.settings(CONTROLS, "torch", steps=12)
+    assert panel.run(descend, settings)["step"] == settings.steps == 3
 
 
 def test_plain_code_is_as_strict_as_the_panel() -> None:

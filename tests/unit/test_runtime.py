@@ -173,6 +173,17 @@ def test_threads_stay_within_the_containers_share(monkeypatch, quota, count):
     assert runtime.threads() == 3  # whoever asks is heard
 
 
+def test_steps_are_as_many_as_wanted_unless_few_are_asked_for(monkeypatch):
+    monkeypatch.delenv("COURSE_STEPS", raising=False)
+    assert runtime.steps(800) == 800
+    monkeypatch.setenv("COURSE_STEPS", "20")
+    assert (runtime.steps(800), runtime.steps(5)) == (20, 5)
+    for wrong in ("0", "-3", "few", "2.5", "²"):
+        monkeypatch.setenv("COURSE_STEPS", wrong)
+        with pytest.raises(CourseError, match="COURSE_STEPS=.* is not a whole number above 0"):
+            runtime.steps(800)
+
+
 def test_the_machine_is_described_in_words():
     text = runtime.describe()
     assert "PyTorch: version" in text and "GPU" in text

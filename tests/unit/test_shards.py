@@ -48,6 +48,9 @@ def test_a_notebook_that_did_not_change_is_not_run(files, left_out):
     assert not needless("tests/notebooks/test_notebook_nbval.py::test_of_the_tools")
 
 
+PAPERS = {"torch": "torch", "tensorflow": "tensorflow", "keras": "keras on torch"}
+
+
 def test_a_notebook_runs_in_one_variant_and_which_alternates():
     left = {
         (name, variant)
@@ -64,17 +67,28 @@ def test_a_notebook_runs_in_one_variant_and_which_alternates():
     assert not shards.spared("tests/parity/test_vae.py::test_a[02_vae-tensorflow]")
 
 
-def test_every_variant_is_run_where_it_is_wanted(repository):
-    files = ["tests/notebooks/test_notebook_papermill.py", "--collect-only", "-q"]
+def test_the_browser_takes_a_framework_that_papermill_does_not():
+    names = ("torch", "tensorflow", "keras")
+    for notebook in ("00_start_here", "01_autoencoder", "02_vae"):
+        (chosen,) = shards.shown(notebook, names)
+        assert chosen in names
+        (papers,) = (v for v in names if not shards.spared(f"{RUN}[{notebook}-{PAPERS[v]}]"))
+        assert chosen != papers
+    assert shards.shown("02_vae", ["tensorflow", "keras"]) == ["tensorflow", "keras"]
+
+
+def test_all_is_run_where_it_is_wanted(repository):
+    recipe = "tests/parity/test_recipes_yolo.py"
+    files = ["tests/notebooks/test_notebook_papermill.py", recipe, "--collect-only", "-q"]
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *files]
 
     def count(*options):
         done = subprocess.run([*command, *options], cwd=repository, capture_output=True, text=True)
-        return done.stdout.count("::test_it_runs[")
+        return done.stdout.count("::test_it_runs["), recipe in done.stdout
 
     notebooks = len(list((repository / "chapters").glob("*/*.ipynb")))
-    assert (count(), count("--every-variant")) == (notebooks, 3 * notebooks)
-    assert "--every-variant" in (repository / ".github" / "workflows" / "cpu.yml").read_text()
+    assert (count(), count("--thorough")) == ((notebooks, False), (3 * notebooks, True))
+    assert "--thorough" in (repository / ".github" / "workflows" / "cpu.yml").read_text()
 
 
 def pytest_here(repository, *options):

@@ -260,6 +260,8 @@ class Panel:
             return control.read(self.view.controls[control.name])
 
         found = collect(self._controls, read, **changes)
+        if self._headless:  # a reader who presses Train gets all the steps that the slider shows
+            found["steps"] = runtime.steps(found["steps"])
         defaults = {control.name: control.default for control in self._controls}
         changed = {name: value for name, value in found.items() if value != defaults[name]}
         return SimpleNamespace(**{"seed": self._seed, **found}, framework=framework), changed

@@ -30,12 +30,19 @@ def settings(
     changes
         Settings that differ from the defaults.
 
+    Returns
+    -------
+    SimpleNamespace
+        ``framework``, ``seed`` and a value for each control; ``steps`` as `runtime.steps` allows.
+
     Raises
     ------
     CourseError
         For an unknown name or a value that its control refuses.
     """
     chosen = {"seed": seed, **values(controls, **changes)}
+    if "steps" in chosen:
+        chosen["steps"] = runtime.steps(chosen["steps"])
     return SimpleNamespace(**chosen, framework=framework)
 
 
