@@ -34,8 +34,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--thorough",
         action="store_true",
-        help="papermill runs every framework alone, the browser all together, trainings whole, and "
-        "recipes too",
+        help="papermill runs every framework alone, the browser all together, trainings whole, "
+        "and the long tests too",
     )
     group.addoption("--record-seconds", type=Path, help="write how long each group of tests took")
 
@@ -76,7 +76,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     except ValueError as mistake:
         raise pytest.UsageError(str(mistake)) from None
     if not config.getoption("--thorough"):
-        left_out |= {item.nodeid for item in items if item.get_closest_marker("recipe")}
+        left_out |= {item.nodeid for item in items if item.get_closest_marker("thorough")}
     if left_out:
         config.hook.pytest_deselected(items=[i for i in items if i.nodeid in left_out])
         items[:] = [i for i in items if i.nodeid not in left_out]

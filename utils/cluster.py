@@ -306,6 +306,11 @@ def close_all() -> None:
         cluster.close()
 
 
+def still_open() -> list[Cluster]:
+    """The clusters that are not closed yet."""
+    return list(_open)
+
+
 def left_over() -> list[str]:
     """What is left of the clusters of this process: guardians that run, and folders.
 

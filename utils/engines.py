@@ -1,7 +1,7 @@
 """Starts the training engines of 18_distributed on this machine, each as a `Cluster`.
 
-Each function returns at once: several engines load side by side. `result` waits for one, and
-returns the weights that it reached.
+Each function returns at once: several engines load side by side, unless memory is short. `result`
+waits for one, and returns the weights that it reached.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,10 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from utils import cluster
+from utils import cluster, granted
 from utils.cluster import HOST, Cluster, free_ports, script, tf_config, torchrun
 
 DEADLINE = 240.0  # seconds; an engine needs some ten, but a busy machine is slow, not wrong
+#: MB. With less than this (Binder grants 2,147) engines take turns: a process of TensorFlow takes
+#: some 400, one of PyTorch 250, and the notebook has its own three frameworks in memory.
+PLENTY = 3500.0
 
 
 def ring(world: int = 3) -> Cluster:
@@ -21,6 +24,14 @@ def ring(world: int = 3) -> Cluster:
     for rank in range(world):
         made.start(f"rank {rank}", script("ring.py", rank, *addresses))
     return made
+
+
+def _open(name: str) -> Cluster:
+    """A cluster for an engine; where memory is short, once what else was started has ended."""
+    if granted.memory_mb() < PLENTY:
+        for other in cluster.still_open():
+            finish(other, may_fail=other.processes)
+    return Cluster(name)
 
 
 def addresses_of(count: int) -> list[str]:
@@ -35,7 +46,7 @@ def elastic(
 
     Should one die, torchrun starts both again; without a checkpoint they begin anew.
     """
-    made = Cluster(name)
+    made = _open(name)
     again(made, script_name, *arguments, restarts=restarts, **variables)
     return made
 
@@ -66,7 +77,7 @@ def keras_ddp(*arguments: object) -> Cluster:
 
 def mirrored(*arguments: object) -> Cluster:
     """TensorFlow (or with "--keras" Keras's fit), one process, two replicas."""
-    made = Cluster("MirroredStrategy" + (", fit" if "--keras" in arguments else ""))
+    made = _open("MirroredStrategy" + (", fit" if "--keras" in arguments else ""))
     made.start("process", script("mirrored.py", "--folder", made.folder, *arguments), _KERAS)
     return made
 
@@ -76,7 +87,7 @@ _KERAS = {"KERAS_BACKEND": "tensorflow"}
 
 def multiworker(*arguments: object) -> Cluster:
     """TensorFlow (or with "--keras" Keras in a loop), two workers."""
-    made = Cluster("MultiWorkerMirroredStrategy" + (", Keras" if "--keras" in arguments else ""))
+    made = _open("MultiWorkerMirroredStrategy" + (", Keras" if "--keras" in arguments else ""))
     workers_again(made, *arguments)
     return made
 
@@ -93,7 +104,7 @@ def workers_again(made: Cluster, *arguments: object) -> list[cluster.Process]:
 
 def parameter_server(*arguments: object) -> Cluster:
     """TensorFlow, a parameter server, two workers and a chief."""
-    made = Cluster("ParameterServerStrategy")
+    made = _open("ParameterServerStrategy")
     servers_again(made, *arguments)
     return made
 

@@ -190,7 +190,8 @@ def markdown(
         first = records[0]
         models = list(dict.fromkeys(record.trained for record in records))
         word = "model" if len(models) == 1 else "models"
-        note = f"± is {first.spread}; {word}: {'; '.join(models)}; {first.device}."
+        spread = next((record.spread for record in records if record.spread != "–"), "not given")
+        note = f"± is {spread}; {word}: {'; '.join(models)}; {first.device}."
         notes.append(note if notebook else f"{name}: {note}")
     return "\n".join(lines if headlines is not None else [*lines, "", *notes])
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils import CourseError
+from utils import CourseError, granted
 
 # OpenMP threads that wait by spinning take the core from whoever they wait for: next to a browser
 # on two cores a training step took ten times as long. Ones that never spin are slow on an idle
@@ -267,41 +267,7 @@ def threads() -> int:
         cores = len(os.sched_getaffinity(0))
     else:
         cores = os.cpu_count() or 1
-    return max(1, min(cores, int(_quota(Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")))))
-
-
-def _quota(mount: Path, membership: Path) -> float:
-    """How many cores' time Linux grants this process's control group, or a very large number.
-
-    Each group up to the root may be limited, by version 2 in one file (``cpu.max``: microseconds
-    in a period, or "max") and by version 1 in two (-1: no limit).
-    """
-    found = [1e6]
-    with contextlib.suppress(OSError):
-        for line in membership.read_text().splitlines():
-            _, controllers, path = line.split(":", 2)
-            if controllers and "cpu" not in controllers.split(","):
-                continue
-            root = mount / "cpu" if controllers else mount
-            group = root / path.lstrip("/")
-            # In a container the path may be the host's: then only the root is there to read.
-            for folder in (group, *group.parents):
-                found += _granted(folder)
-                if folder == root:
-                    break
-    return min(found)
-
-
-def _granted(folder: Path) -> list[float]:
-    """What one control group is limited to: a number of cores, or nothing."""
-    with contextlib.suppress(OSError, ValueError):
-        if (folder / "cpu.max").exists():
-            quota, period = map(float, (folder / "cpu.max").read_text().split())
-        else:
-            quota = float((folder / "cpu.cfs_quota_us").read_text())
-            period = float((folder / "cpu.cfs_period_us").read_text())
-        return [quota / period] if quota > 0 and period > 0 else []
-    return []
+    return max(1, int(min(cores, granted.cores())))
 
 
 def headless() -> bool:

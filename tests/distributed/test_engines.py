@@ -4,9 +4,12 @@ Keras in DistributedDataParallel is compared by the notebook itself, when its te
 Keras on PyTorch.
 """
 
+import sys
+
 import pytest
 
-from utils import engines
+from utils import engines, granted
+from utils.cluster import Cluster
 
 STEPS = 12
 ENGINES = {
@@ -36,3 +39,20 @@ def test_gradients_in_half_precision_come_close_and_no_closer(lesson):
     found = engines.result(engines.ddp("--steps", STEPS, "--hook", "fp16"))
     gap = engines.apart(found, lesson.alone(STEPS, 0))
     assert 1e-6 < gap < 1e-2
+
+
+@pytest.mark.parametrize("granted_mb", [2147.5, 16_000.0])
+def test_engines_take_turns_where_memory_is_short(monkeypatch, granted_mb):
+    monkeypatch.setattr(granted, "memory_mb", lambda: granted_mb)
+    monkeypatch.setattr(engines, "torchrun", lambda *a, **b: [sys.executable, "-c", ""])
+    with Cluster("an engine") as first:
+        # It ends when it is told to, and one that failed must not stop the next.
+        told = first.folder / "told"
+        wait = f"import os, time\nwhile not os.path.exists({str(told)!r}): time.sleep(0.05)\n1 / 0"
+        process = first.start("slow", [sys.executable, "-c", wait])
+        if granted_mb < engines.PLENTY:
+            monkeypatch.setattr(first, "until", lambda *a, **b: told.touch() or until(*a, **b))
+            until = Cluster.until.__get__(first)
+        with engines.elastic("another"):
+            assert (process.status is not None) == (granted_mb < engines.PLENTY)
+        told.touch()

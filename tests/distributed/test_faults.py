@@ -21,12 +21,24 @@ SAYS = {  # a piece of what each story must tell
 }
 
 
+# Each has a close relative among the others.
+LONG = {
+    "torchrun: SIGTERM, the machine is wanted back",
+    "MultiWorker: kill a worker",
+    "ParameterServer: kill a worker",
+}
+
+
+def marked(title):
+    return pytest.param(title, marks=pytest.mark.thorough) if title in LONG else title
+
+
 def test_every_fault_is_tested():
     assert SAYS.keys() == faults.FAULTS.keys()
-    assert set(faults.QUICK) <= SAYS.keys()
+    assert set(faults.QUICK) <= SAYS.keys() and LONG < SAYS.keys()
 
 
-@pytest.mark.parametrize("title", SAYS)
+@pytest.mark.parametrize("title", map(marked, SAYS))
 def test_a_fault(title, lesson):
     _, run = faults.FAULTS[title]
     story = run()

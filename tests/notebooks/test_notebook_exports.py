@@ -1,5 +1,6 @@
 """The exported cells of every notebook stand alone: other chapters and scripts import them."""
 
+import functools
 import json
 import os
 import subprocess
@@ -7,47 +8,95 @@ import sys
 
 import nbformat
 import pytest
-from notebook_shelf import ROOT
+from notebook_shelf import NOTEBOOKS, ROOT
 
 from utils.lessons import execute
 from utils.runtime import FRAMEWORKS
 
 pytestmark = [pytest.mark.notebooks, pytest.mark.slow]
 
+# Keras's optimisers work on bare TensorFlow variables, so TensorFlow may bring Keras; and Keras
+# computes with TensorFlow unless told otherwise.
+ALLOWED = {
+    "torch": {"torch"},
+    "tensorflow": {"tensorflow", "keras"},
+    "keras": {"tensorflow", "keras"},
+}
+# One process loads the exports of many notebooks, for a framework takes seconds to come up. Those
+# that it must do without cannot be found there.
 LOAD = """
-import json, sys
-from utils import lessons, runtime
-module = lessons.load(sys.argv[1], sys.argv[2])
-public = [name for name in vars(module) if not name.startswith("_")]
-loaded = [name for name in runtime.FRAMEWORKS if name in sys.modules]
-print(json.dumps({"public": public, "loaded": loaded}))
+import contextlib, io, json, sys, traceback
+
+framework, absent, *names = sys.argv[1:]
+absent = set(absent.split(","))
+
+
+class Wall:
+    def find_spec(self, name, path=None, target=None):
+        if name in absent:
+            raise ModuleNotFoundError(f"{name} is not to be had here", name=name)
+
+
+sys.meta_path.insert(0, Wall())
+from utils import lessons
+
+for name in names:
+    said, found = io.StringIO(), {"name": name, "public": [], "error": ""}
+    with contextlib.redirect_stderr(said):
+        try:
+            module = lessons.load(name, framework)
+            found["public"] = [name for name in vars(module) if not name.startswith("_")]
+        except Exception:
+            found["error"] = traceback.format_exc()
+    print(json.dumps({**found, "said": said.getvalue()}))
 """
 
 
-def load(name, framework):
-    """Load a notebook's exported cells in a process of their own."""
-    return subprocess.run(
-        [sys.executable, "-c", LOAD, name, framework],
+@functools.cache
+def load(framework, names):
+    """Load notebooks' exported cells in one process: what came of each, and what it complained."""
+    absent = ",".join(sorted(set(FRAMEWORKS) - ALLOWED[framework]))
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD, framework, absent, *names],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
     )
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"name"')]
+    return {line["name"]: line for line in lines}, done.stderr
+
+
+def exporting(framework):
+    """The notebooks that export something for a framework."""
+    wanted = {"export", framework}
+    return tuple(
+        path.stem
+        for path in NOTEBOOKS
+        if any(wanted <= set(execute.tags(c)) for c in nbformat.read(path, as_version=4).cells)
+    )
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_one_frameworks_export_needs_no_other(stored, framework):
-    exported = [
-        cell
-        for cell in nbformat.read(stored, as_version=4).cells
-        if {"export", framework} <= set(execute.tags(cell))
-    ]
-    if not exported:
-        pytest.skip(f"{stored.stem} exports nothing for {framework}")
-    done = load(stored.stem, framework)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    found = json.loads(done.stdout.splitlines()[-1])
-    allowed = {"torch": {"torch"}, "tensorflow": {"tensorflow", "keras"}}
-    assert set(found["loaded"]) <= allowed.get(framework, {"keras", "tensorflow"})
-    assert found["public"]
+def test_one_frameworks_exports_need_no_other(framework):
+    names = exporting(framework)
+    assert len(names) > 5
+    found, said = load(framework, names)
+    assert said == ""
+    assert {name: one["error"] for name, one in found.items() if one["error"]} == {}
+    assert {name: one["said"] for name, one in found.items() if one["said"]} == {}
+    assert [name for name in names if not found[name]["public"]] == []
+
+
+def test_an_export_that_needs_another_framework_is_found():
+    # 18's cells for PyTorch, where PyTorch is not to be had
+    absent = ",".join(FRAMEWORKS)
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD, "torch", absent, "18_distributed"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    (line,) = done.stdout.splitlines()
+    assert "torch is not to be had here" in json.loads(line)["error"]

@@ -161,7 +161,7 @@ def test_a_traversal_moves_one_unit_in_each_row(lesson, images):
         assert np.allclose(np.delete(table[unit], unit, axis=1), np.delete(mean, unit))
 
 
-@pytest.mark.recipe
+@pytest.mark.thorough
 def test_train_saves_every_seed_and_measure_finds_them_again(monkeypatch, tmp_path):
     from utils import checkpoints
 

@@ -9,7 +9,7 @@ import pytest
 from utils import checkpoints, data, lessons, metrics, results
 from utils.recipes import cvae as recipe
 
-pytestmark = pytest.mark.recipe
+pytestmark = pytest.mark.thorough
 
 
 @pytest.fixture

@@ -237,7 +237,7 @@ def test_both_pairs_of_labels_have_the_same_divergence_with_the_best_discriminat
 # the recipe
 
 
-@pytest.mark.recipe
+@pytest.mark.thorough
 def test_the_recipe_trains_saves_and_remeasures(lesson, digits, monkeypatch, tmp_path):
     saved = {}
 

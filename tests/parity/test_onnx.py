@@ -214,7 +214,7 @@ def test_a_drawing_has_a_box_for_every_node(classifier):
     assert graphs.kind(classifier.graph.node[4]) == "multiplies"
 
 
-@pytest.mark.recipe
+@pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.parametrize("framework", ["torch", "keras"])
 def test_the_recipe_measures_what_it_promises(framework):

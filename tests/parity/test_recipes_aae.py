@@ -9,7 +9,7 @@ import pytest
 from utils import CourseError, checkpoints, data, results
 from utils.recipes import aae as recipe
 
-pytestmark = pytest.mark.recipe
+pytestmark = pytest.mark.thorough
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from utils import CourseError, checkpoints, data, results
 from utils.recipes import dcgan as recipe
 
-pytestmark = pytest.mark.recipe
+pytestmark = pytest.mark.thorough
 
 TOY = {"width": 8, "latents": 6, "batch_size": 16, "steps": 20}
 

@@ -9,7 +9,7 @@ from utils import boxes, checkpoints, data
 from utils.recipes import _detectors
 from utils.recipes import faster_rcnn as recipe
 
-pytestmark = pytest.mark.recipe
+pytestmark = pytest.mark.thorough
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from utils import checkpoints, data, results
 from utils.recipes import _detectors
 from utils.recipes import rcnn as recipe
 
-pytestmark = pytest.mark.recipe
+pytestmark = pytest.mark.thorough
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 from utils import CourseError, checkpoints, data, results
 from utils.recipes import resnet as recipe
 
-pytestmark = pytest.mark.recipe
+pytestmark = pytest.mark.thorough
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from utils import boxes, checkpoints, data, results
 from utils.recipes import _detectors
 from utils.recipes import ssd as recipe
 
-pytestmark = pytest.mark.recipe
+pytestmark = pytest.mark.thorough
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from utils import CourseError, checkpoints, data, results
 from utils.recipes import vgg as recipe
 
-pytestmark = pytest.mark.recipe
+pytestmark = pytest.mark.thorough
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from utils import checkpoints, data, results
 from utils.recipes import vq_vae as recipe
 
-pytestmark = pytest.mark.recipe
+pytestmark = pytest.mark.thorough
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """The runtime: names, devices, seeds and silence."""
 
+import math
 import os
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from utils import CourseError, runtime
+from utils import CourseError, granted, runtime
 
 
 @pytest.mark.parametrize(
@@ -129,44 +130,10 @@ def test_threads_follow_the_environment(monkeypatch):
     assert 1 <= runtime.threads() <= (os.cpu_count() or 1)
 
 
-GROUPS = {
-    "version 2": (
-        "0::/jobs/one\n",
-        {"jobs/one/cpu.max": "150000 100000", "cpu.max": "max 100000"},
-        1.5,
-    ),
-    "a parent's limit": ("0::/jobs/one\n", {"jobs/cpu.max": "50000 100000"}, 0.5),
-    "the host's path": ("0::/docker/4fa6\n", {"cpu.max": "200000 100000"}, 2),
-    "version 1": (
-        "4:memory:/a\n3:cpu,cpuacct:/b\n0::/\n",
-        {"cpu/b/cpu.cfs_quota_us": "300000", "cpu/b/cpu.cfs_period_us": "100000"},
-        3,
-    ),
-    "no limit": ("0::/\n", {"cpu.max": "max 100000"}, 1e6),
-    "version 1, no limit": (
-        "3:cpu:/\n",
-        {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"},
-        1e6,
-    ),
-    "memory alone is limited": ("4:memory:/a\n", {"cpu/a/cpu.max": "1000 100000"}, 1e6),
-    "nonsense": ("0::/\n", {"cpu.max": "a lot"}, 1e6),
-}
-
-
-@pytest.mark.parametrize("membership, files, cores", GROUPS.values(), ids=GROUPS)
-def test_a_containers_share_of_the_cores_is_read(tmp_path, membership, files, cores):
-    (tmp_path / "self").write_text(membership)
-    for name, text in files.items():
-        (tmp_path / "fs" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "fs" / name).write_text(text + "\n")
-    assert runtime._quota(tmp_path / "fs", tmp_path / "self") == cores
-    assert runtime._quota(tmp_path / "fs", tmp_path / "there is none") == 1e6
-
-
-@pytest.mark.parametrize(("quota", "count"), [(0.5, 1), (1.5, 1), (1e6, None)])
+@pytest.mark.parametrize(("quota", "count"), [(0.5, 1), (1.5, 1), (math.inf, None)])
 def test_threads_stay_within_the_containers_share(monkeypatch, quota, count):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(runtime, "_quota", lambda *places: quota)
+    monkeypatch.setattr(granted, "cores", lambda: quota)
     seen = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     assert runtime.threads() == (count or seen)
     monkeypatch.setenv("OMP_NUM_THREADS", "3")

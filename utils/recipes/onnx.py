@@ -38,7 +38,7 @@ def measure(framework: str, images: int | None = None) -> list[dict[str, Any]]:
         content = lesson.to_onnx(name)
         gaps = lesson.differences(name, framework)
         what = f"{name}: largest difference of the file to its model"
-        records.append(_record(what, [max(gaps)], "lower", "batches of 1, 3 and 64", "≤ 1e-5"))
+        records.append(_record(what, [max(gaps)], "lower", reference="≤ 1e-5"))
         records += _times(lesson, framework, name, content, images)
         if framework == "torch":
             records += _eight_bits(lesson, name, content, images)
