@@ -38,7 +38,7 @@ def test_every_fault_is_tested():
     assert set(faults.QUICK) <= SAYS.keys() and LONG < SAYS.keys()
 
 
-@pytest.mark.parametrize("title", map(marked, SAYS))
+@pytest.mark.parametrize("title", [marked(title) for title in SAYS])
 def test_a_fault(title, lesson):
     _, run = faults.FAULTS[title]
     story = run()
