@@ -34,8 +34,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--thorough",
         action="store_true",
-        help="papermill runs every framework alone, the browser all together, trainings whole, "
-        "and the long tests too",
+        help="leave nothing out: every variant in papermill, every notebook in the browser, whole "
+        "trainings, long tests",
     )
     group.addoption("--record-seconds", type=Path, help="write how long each group of tests took")
 

@@ -5,7 +5,7 @@
 the runs of notebooks whose lesson has not changed since that commit, provided that nothing but
 lessons has. Without `--thorough` papermill runs one variant of a notebook instead of three,
 by its number: PyTorch alone, TensorFlow alone, or Keras on PyTorch, in turn; and the browser, where
-a notebook runs once more, takes the next framework in turn instead of all three.
+a notebook runs once more, opens every third notebook, with PyTorch alone.
 """
 
 import json
@@ -13,13 +13,14 @@ import re
 import statistics
 import subprocess
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 RECORD = Path(__file__).with_name("seconds.json")
 _RUNS = ("test_notebook_nbval.py", "test_notebook_papermill.py", "test_chapters.py")
 _VARIANTS = ("torch", "tensorflow", "keras on torch")
 _ALONE = re.compile(rf"test_notebook_papermill\.py::.*\[(\d\d)_\w+-({'|'.join(_VARIANTS)})\]$")
+_IN_A_BROWSER = re.compile(r"browser/test_chapters\.py::.*\[(\d\d)_\w+\]$")
 _OF_A_LESSON = re.compile(r"(?:lessons|chapters)/\w+/(\w+)\.|(?:checkpoints|results)/(\d\d_\w+)\.")
 _PROSE = re.compile(r"docs/|\w+\.md$|results/README\.md$")
 
@@ -59,16 +60,10 @@ def share(groups: Iterable[str], seconds: dict[str, float], which: str) -> set[s
 def spared(test: str) -> bool:
     """Whether a test, by its id, is one of those that `--thorough` adds."""
     found = _ALONE.search(test)
-    return bool(found) and found[2] != _VARIANTS[int(found[1]) % 3]
-
-
-def shown(notebook: str, offered: Sequence[str]) -> list[str]:
-    """The frameworks with which a browser opens a notebook, by its number: one of those offered.
-
-    It is another one than papermill's, and Keras computes with what it computes with by default.
-    """
-    framework = _VARIANTS[(int(notebook[:2]) + 1) % 3].split()[0]
-    return [framework] if framework in offered else list(offered)
+    if found:
+        return found[2] != _VARIANTS[int(found[1]) % 3]
+    found = _IN_A_BROWSER.search(test)
+    return bool(found) and int(found[1]) % 3 != 0
 
 
 def changed(root: Path, since: str) -> list[str]:

@@ -203,6 +203,7 @@ def test_labels_teach_the_class_code(lesson, digits, images):
     assert (y.argmax(axis=1) == digits.y_test).mean() > 0.7
 
 
+@pytest.mark.thorough
 def test_without_the_game_codes_leave_the_prior(lesson, digits, images):
     ours, gaps = lesson["torch"], {}
     x = grey(data.flatten(digits.x_test))

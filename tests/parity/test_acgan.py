@@ -164,6 +164,7 @@ def test_every_framework_learns_to_draw_what_it_is_asked_for(lesson, pictures, f
     assert right > 0.4  # guessing: 0.1
 
 
+@pytest.mark.thorough
 def test_without_the_auxiliary_loss_labels_are_guessed(lesson, pictures):
     chosen = settings(lesson, "tensorflow", steps=150, auxiliary=0.0)
     gan = lesson["tensorflow"].train_tf(*pictures, chosen, lambda *_: True)

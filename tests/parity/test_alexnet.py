@@ -276,6 +276,7 @@ assert np.abs(parity.to_numpy(lesson.LRN()(x)) - expected).max() < 1e-3
 """
 
 
+@pytest.mark.thorough
 def test_keras_trains_on_pytorch_as_well():
     keras_prints(KERAS_ON_TORCH, "torch")
 

@@ -320,5 +320,6 @@ assert np.abs(parity.to_numpy(found)[0] - expected).max() < 1e-5
 """
 
 
+@pytest.mark.thorough
 def test_keras_trains_on_pytorch_as_well():
     keras_prints(KERAS_ON_TORCH, "torch")

@@ -115,6 +115,7 @@ print("loss", lesson.go_on(half, *few, chosen, 1)[0])
 """
 
 
+@pytest.mark.thorough
 def test_keras_continues_on_pytorch_as_well():
     found = keras_prints(ON_TORCH, "torch")
     assert found["apart"] < 1e-6 and found["gradient"] > 0 and 1 < found["loss"] < 4
