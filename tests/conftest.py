@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,9 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.pop(name, None)
     # Data come from COURSE_DATA, the cache or scikit-learn: a test never waits for a mirror.
     os.environ.setdefault("COURSE_OFFLINE", "1")
+    # A job that a script runs in the background ignores interrupts, and so would all it starts.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ["COURSE_PROGRESS"] = "off"  # what tests solve is not what the learner has solved
     path = config.getoption("--record-seconds")
     if path and not hasattr(config, "workerinput"):
