@@ -44,7 +44,7 @@ lab: $(READY) ## Open the course in JupyterLab (LAB_ARGS=… is passed on)
 		$(if $(wildcard $(START)),--LabApp.default_url=/lab/tree/$(START)) \
 		$(if $(filter 0,$(shell id -u)),--allow-root) $(LAB_ARGS)
 
-test: $(READY) $(CLIENT)/.ready ## Check everything: lint, then all tests (TEST_ARGS=… goes to pytest)
+test: $(READY) $(CLIENT)/.ready ## Lint, then all tests but the longest (TEST_ARGS=--thorough: those too)
 	@$(PY) -m utils.environment browser
 	@$(MAKE) --no-print-directory lint
 	@$(PY) -m pytest -n $(JOBS) $(TEST_ARGS)

@@ -152,6 +152,9 @@ def _cell(record: Record) -> str:
     return f"{record.value:.{digits}f} ± {half:.{digits}f}"
 
 
+_NONE = ("–", "exact")  # the spread of a number that has none
+
+
 def markdown(
     notebook: str | None = None,
     folder: Path = FOLDER,
@@ -190,7 +193,7 @@ def markdown(
         first = records[0]
         models = list(dict.fromkeys(record.trained for record in records))
         word = "model" if len(models) == 1 else "models"
-        spread = next((record.spread for record in records if record.spread != "–"), "not given")
+        spread = next((r.spread for r in records if r.spread not in _NONE), "not given")
         note = f"± is {spread}; {word}: {'; '.join(models)}; {first.device}."
         notes.append(note if notebook else f"{name}: {note}")
     return "\n".join(lines if headlines is not None else [*lines, "", *notes])

@@ -1,4 +1,7 @@
-"""Every notebook in chapters/, as a learner meets it: run all, train, stop, move a slider."""
+"""The notebooks in chapters/, as a learner meets them: run all, train, stop, move a slider.
+
+Every third with PyTorch alone; with --thorough every one, as it is stored.
+"""
 
 import importlib
 import re
