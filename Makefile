@@ -35,7 +35,7 @@ STALE := $(shell test ! -f $(READY) || { $(PY) -c '' && grep -qxF '$(CURDIR)/$(V
 .PHONY: help lab test check new-lesson notebooks train results bench serve bench-serving gpu binder colab slides site links picture lint format hooks workflows audit environment clean stale
 
 help: ## List what make can do (this list)
-	@echo 'Deep learning, three ways: make lab opens the course, make test checks all of it.'
+	@echo 'Deep learning, three ways: make lab opens the course, make test checks it.'
 	@echo
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
