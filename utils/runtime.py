@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils import CourseError, granted
+from utils import CourseError, granted, room
 
 # OpenMP threads that wait by spinning take the core from whoever they wait for: next to a browser
 # on two cores a training step took ten times as long. Ones that never spin are slow on an idle
@@ -112,6 +112,7 @@ def begin(
         raise CourseError(f"FRAMEWORKS is empty: name at least one of {', '.join(FRAMEWORKS)}.")
     if not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise CourseError(f"The seed {seed!r} must be a whole number from 0 to 2**32 - 1.")
+    room.watch()
     _set_keras_backend(keras_backend)
     started = time.perf_counter()
     if not lazy or device == "gpu":

@@ -10,6 +10,7 @@ from unittest import mock
 
 import nbformat
 import papermill
+import read_only_home
 from notebook_shelf import ROOT
 from offline_island import Island
 
@@ -48,15 +49,24 @@ class Run:
 def run_papermill(path: Path, parameters: dict, folder: Path, steps: str = "") -> Run:
     """Run a stored notebook with other parameters; results go into `folder`, never back.
 
-    No training takes more than `steps` steps, if that is not empty.
+    It runs as for a learner whose home cannot be written; no training takes more than `steps`
+    steps, if that is not empty.
     """
     prepared = execute.prepare(nbformat.read(path, as_version=4), parameters)
     prepared.cells.append(nbformat.v4.new_code_cell(_PROBE, id="probe"))
     source, result = folder / "prepared.ipynb", folder / "executed.ipynb"
     nbformat.write(prepared, source)
+    variables = read_only_home.environment(folder) | {
+        "COURSE_HEADLESS": "1",
+        "COURSE_STEPS": steps,
+        # A kernel must be able to say where it listens: Jupyter's own condition.
+        "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
+    }
+    if "COURSE_DATA" in os.environ:
+        variables["COURSE_DATA"] = os.environ["COURSE_DATA"]
     error = None
     try:
-        with mock.patch.dict(os.environ, {**execute.environment(), "COURSE_STEPS": steps}):
+        with mock.patch.dict(os.environ, variables, clear=True):
             papermill.execute_notebook(
                 source,
                 result,

@@ -1,10 +1,10 @@
 """A home in which nothing can be written: a lab's machine, a container. Everything runs."""
 
-import os
 import subprocess
 import sys
 
 import pytest
+import read_only_home
 
 pytestmark = pytest.mark.slow
 
@@ -29,13 +29,7 @@ print("the end")
 
 
 def test_the_course_runs_where_home_cannot_be_written(tmp_path, repository):
-    # Permissions do not bind root, but nobody can make a folder where a file lies.
-    home = tmp_path / "home"
-    home.write_text("")
-    gone = ("XDG_", "COURSE_", "MPL", "KERAS_HOME", "IPYTHONDIR", "JUPYTER")
-    variables = {k: v for k, v in os.environ.items() if not k.startswith(gone)}
-    variables |= {"HOME": str(home), "USERPROFILE": str(home), "LOCALAPPDATA": str(home)}
-    variables |= {"COURSE_OFFLINE": "1", "PYTHONPATH": str(repository), "TMPDIR": str(tmp_path)}
+    variables = read_only_home.environment(tmp_path) | {"PYTHONPATH": str(repository)}
     done = subprocess.run(
         [sys.executable, "-c", SESSION],
         cwd=tmp_path,
@@ -47,6 +41,7 @@ def test_the_course_runs_where_home_cannot_be_written(tmp_path, repository):
     lines = done.stdout.splitlines()
     assert done.returncode == 0 and lines[-1] == "the end", done.stderr
     assert sum(line.startswith("Correct:") for line in lines) == 2
+    home = tmp_path / "home"
     told = [line for line in lines if "Your progress is not kept" in line]
     assert len(told) == 1 and str(home) in told[0] and "Set COURSE_PROGRESS" in told[0]
     assert "Traceback" not in done.stderr

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any
 
-from utils import CourseError, plots, runtime
+from utils import CourseError, plots, room, runtime
 from utils.panel.pace import Stopwatch, Throttle
 from utils.panel.records import Run
 from utils.panel.reports import check_logs, checked_model
@@ -346,4 +346,5 @@ def explain(error: BaseException) -> tuple[str, str]:
         frames = frames.tb_next
     trace = "".join(traceback.format_exception(type(error), error, frames))
     detail = str(error).strip()
-    return f"{type(error).__name__}: {detail}" if detail else type(error).__name__, trace
+    words = f"{type(error).__name__}: {detail}" if detail else type(error).__name__
+    return "\n".join(filter(None, (words, room.remedy()))), trace
