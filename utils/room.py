@@ -3,13 +3,12 @@
 TensorFlow, for one, then runs a function's Python loops as they stand, and complains of those.
 """
 
+import os
 import shutil
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
-
-from utils import CourseError
 
 LEAST = 2**20  # bytes: a disk with less has no room
 
@@ -19,7 +18,7 @@ def full() -> Path | None:
     try:
         scratch = tempfile.gettempdir()
     except FileNotFoundError:  # no room for the byte that Python tries
-        scratch = tempfile._candidate_tempdir_list()[0]  # the one it would have liked best
+        scratch = os.environ.get("TMPDIR") or os.environ.get("TEMP") or "/tmp"
     for folder in (Path(scratch), Path.home()):
         try:
             if shutil.disk_usage(folder).free < LEAST:
@@ -29,10 +28,13 @@ def full() -> Path | None:
     return None
 
 
-def remedy() -> str:
-    """What to say after an error: a sentence on the disk that is full, or nothing at all."""
+def remedy(error: BaseException) -> str:
+    """What to say after `error`: a sentence on the disk that is full.
+
+    It is empty if there is none, or if the error says itself to make room.
+    """
     folder = full()
-    if folder is None:
+    if folder is None or "make room" in str(error).lower():
         return ""
     return (
         f"The disk of {folder} has no room left, and that may be the cause: make room, then "
@@ -41,10 +43,7 @@ def remedy() -> str:
 
 
 def watch() -> None:
-    """Say so under every cell of this kernel that fails while the disk is full.
-
-    A cell that ends in a `CourseError` has said already what to do.
-    """
+    """Say so under every cell of this kernel that fails while the disk is full."""
     if "IPython" not in sys.modules:
         return
     from IPython import get_ipython
@@ -57,8 +56,6 @@ def watch() -> None:
 
 
 def _after_a_cell(result: Any) -> None:
-    error = result.error_in_exec
-    if error is not None and not isinstance(error, CourseError):
-        said = remedy()
-        if said:
-            print(said, file=sys.stderr)
+    said = "" if result.error_in_exec is None else remedy(result.error_in_exec)
+    if said:
+        print(said, file=sys.stderr)

@@ -99,8 +99,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-import onnx
-import onnxruntime as ort
 
 from utils import CourseError, checkpoints, data, exercises, lessons, parity, plots, runtime
 from utils.serving import engines
@@ -108,6 +106,9 @@ from utils.controls import Choice, Slider
 from utils.exercises import onnx as questions
 from utils.explore import Explorer
 from utils.graphs import draw, legend
+
+import onnx
+import onnxruntime as ort  # after utils, which tells it to keep to itself what it runs
 
 # %%
 chosen = runtime.begin(PROFILE, FRAMEWORKS, SEED, DEVICE, KERAS_BACKEND)
@@ -1125,7 +1126,9 @@ if first:
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## 8. ONNX Runtime
 #
-# [ONNX Runtime](https://onnxruntime.ai) reads the file, rewrites the graph for the machine at hand, and runs it. **Predict** how much the rewriting is worth, one picture, one thread:
+# [ONNX Runtime](https://onnxruntime.ai) reads the file, rewrites the graph for the machine at hand, and runs it. (Since version 1.29 its official builds also [report to Microsoft](https://github.com/microsoft/onnxruntime/pull/27379) what they load, unless `ORT_DISABLE_TELEMETRY=1` stands in the environment before they are imported. The course sets it; your own program has to.)
+#
+# **Predict** how much the rewriting is worth, one picture, one thread:
 
 # %%
 exercises.predict(

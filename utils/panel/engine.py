@@ -337,14 +337,18 @@ class _Report:
 def explain(error: BaseException) -> tuple[str, str]:
     """What went wrong as a sentence, and as a traceback without this module's frames.
 
-    A `CourseError` is a sentence already and needs no traceback.
+    A `CourseError` is a sentence already and needs no traceback. A full disk is named.
     """
     if isinstance(error, CourseError):
-        return str(error), ""
+        return _and_the_disk(str(error), error), ""
     frames = error.__traceback__
     while frames is not None and frames.tb_frame.f_code.co_filename == __file__:
         frames = frames.tb_next
     trace = "".join(traceback.format_exception(type(error), error, frames))
     detail = str(error).strip()
     words = f"{type(error).__name__}: {detail}" if detail else type(error).__name__
-    return "\n".join(filter(None, (words, room.remedy()))), trace
+    return _and_the_disk(words, error), trace
+
+
+def _and_the_disk(words: str, error: BaseException) -> str:
+    return f"{words}\n{room.remedy(error)}".rstrip()
