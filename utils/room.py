@@ -1,6 +1,7 @@
-"""A disk without room makes programs fail in words that do not name it: here it is named.
+"""Where files go if there is no room: a full disk is named, and a home has a stand-in.
 
-TensorFlow, for one, then runs a function's Python loops as they stand, and complains of those.
+On a full disk programs fail in words that do not name it. TensorFlow, for one, runs a function's
+Python loops as they stand, and complains of those.
 """
 
 import os
@@ -10,16 +11,38 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from utils import COURSE_ID
+
 LEAST = 2**20  # bytes: a disk with less has no room
+
+
+def refuge() -> Path:
+    """Among the temporary files, this user's folder for what the home does not take."""
+    # One per user: a directory that belongs to somebody else cannot be written.
+    user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "me")
+    return _scratch() / f"{COURSE_ID}-{user}"
+
+
+def house_matplotlib() -> None:
+    """Let Matplotlib keep its list of fonts among the temporary files if the home takes none.
+
+    It would complain in red, and collect the fonts anew in every kernel.
+    """
+    home = Path.home()
+    if not (home.is_dir() and os.access(home, os.W_OK)):
+        os.environ.setdefault("MPLCONFIGDIR", str(refuge() / "matplotlib"))
+
+
+def _scratch() -> Path:
+    try:
+        return Path(tempfile.gettempdir())
+    except FileNotFoundError:  # no room on any disk, not even for the byte that Python tries
+        return Path(os.environ.get("TMPDIR") or os.environ.get("TEMP") or "/tmp")
 
 
 def full() -> Path | None:
     """The folder for temporary files, or else the home, if its disk has no room; None if it has."""
-    try:
-        scratch = tempfile.gettempdir()
-    except FileNotFoundError:  # no room for the byte that Python tries
-        scratch = os.environ.get("TMPDIR") or os.environ.get("TEMP") or "/tmp"
-    for folder in (Path(scratch), Path.home()):
+    for folder in (_scratch(), Path.home()):
         try:
             if shutil.disk_usage(folder).free < LEAST:
                 return folder

@@ -25,6 +25,7 @@ from utils import CourseError, granted, room
 # on two cores a training step took ten times as long. Ones that never spin are slow on an idle
 # machine. A short spin is good at both. Read when OpenMP is first loaded.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+room.house_matplotlib()
 
 FRAMEWORKS = ("torch", "tensorflow", "keras")
 PROFILES = ("quick", "full")

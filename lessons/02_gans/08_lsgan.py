@@ -485,6 +485,7 @@ gan_keras = dcgan_keras.KerasGAN(toy)
 
 def steps_keras(loss):
     gan_keras.compile(lambda: keras.optimizers.SGD(RATE), losses_keras[loss])
+    gan_keras.reset_metrics()  # Keras 3.13 goes on with the means of the pair before
     found = gan_keras.train_on_batch(2 * x_same - 1, (z_d, z_g), return_dict=True)
     return found["discriminator"], found["generator"]
 

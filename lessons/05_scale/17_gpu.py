@@ -945,6 +945,7 @@ class KerasRunner:
 
     def step(self, x, y):
         """One step on images (B, 28, 28), bytes; returns the loss."""
+        self.model.reset_metrics()  # Keras 3.13 would return the mean loss of all calls so far
         return self.model.train_on_batch(alexnet_keras.grey(x), y)
 
     def save(self, folder):

@@ -1,5 +1,6 @@
 """Errors on a full disk: what made them is named, under the cell and in the panel."""
 
+import os
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -75,3 +76,19 @@ def test_a_folder_that_is_not_there_is_no_full_disk(monkeypatch, tmp_path):
     monkeypatch.setattr(room.tempfile, "gettempdir", lambda: str(tmp_path / "gone"))
     monkeypatch.setattr(room.Path, "home", lambda: tmp_path / "gone too")
     assert room.full() is None and room.remedy(ValueError()) == ""
+
+
+def test_matplotlib_keeps_its_fonts_elsewhere_if_the_home_takes_none(monkeypatch, tmp_path):
+    monkeypatch.delenv("MPLCONFIGDIR", raising=False)
+    monkeypatch.setattr(room.tempfile, "gettempdir", lambda: str(tmp_path / "scratch"))
+    monkeypatch.setattr(room.Path, "home", lambda: tmp_path)
+    room.house_matplotlib()
+    assert "MPLCONFIGDIR" not in os.environ, "the home can be written: Matplotlib knows its place"
+    wall = tmp_path / "wall"
+    wall.write_text("")
+    monkeypatch.setattr(room.Path, "home", lambda: wall)
+    monkeypatch.setenv("MPLCONFIGDIR", "")  # so that it is put back at the end
+    monkeypatch.delenv("MPLCONFIGDIR")
+    room.house_matplotlib()
+    assert os.environ["MPLCONFIGDIR"] == str(room.refuge() / "matplotlib")
+    assert room.refuge().parent == tmp_path / "scratch"

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from utils import COURSE_ID, CourseError, files
+from utils import COURSE_ID, CourseError, files, room
 from utils.data import mirrors
 from utils.data.idx import BadBytesError, unpack
 
@@ -202,7 +202,7 @@ def from_cache(source: Listing) -> tuple[dict[str, bytes], list[Broken]]:
     them, and `set_aside` moves them out of the way.
     """
     found, broken = {}, []
-    for folder in (cache_directory() / source.folder, _refuge() / source.folder):
+    for folder in (cache_directory() / source.folder, room.refuge() / source.folder):
         for file in source.files:
             path = folder / file.name
             if file.name in found:
@@ -354,18 +354,9 @@ def climb(source: Listing, rung: str = "auto") -> tuple[dict[str, bytes] | None,
     return None, reason
 
 
-def _refuge() -> Path:
-    # One per user: a directory that belongs to somebody else cannot be written.
-    user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "me")
-    try:
-        return Path(tempfile.gettempdir()) / f"{COURSE_ID}-{user}"
-    except FileNotFoundError:  # no room on any disk, not even for the byte that Python tries
-        return cache_directory()
-
-
 def _writable(name: str) -> Path | None:
     """Make the cache folder `name`, or one among the temporary files if that is impossible."""
-    cache, refuge = cache_directory(), _refuge()
+    cache, refuge = cache_directory(), room.refuge()
     try:
         return _ready(cache / name)
     except OSError as error:
