@@ -342,7 +342,7 @@ def keras_file(model):
         return None
     with tempfile.TemporaryDirectory() as folder, lite.quiet():
         path = Path(folder, "model.tflite")
-        model.export(path, format="litert", verbose=False)
+        model.export(str(path), format="litert", verbose=False)
         return path.read_bytes()
 
 

@@ -1,6 +1,7 @@
 """Every engine computes what the lesson computes, from many threads, for any batch."""
 
 import importlib.util
+import tempfile
 import types
 from concurrent.futures import ThreadPoolExecutor
 
@@ -96,3 +97,32 @@ def test_the_detector_keeps_to_its_contract(monkeypatch):
         "counts": (2,),
     }
     assert answer["counts"].tolist() == [3, 3] and answer["labels"][1, :4].tolist() == [1, 2, 3, 0]
+
+
+@pytest.fixture
+def kept(monkeypatch, tmp_path, capsys):
+    """Where an exported file was put, which of three exports ran, and what was said."""
+    wall, exports = tmp_path / "wall", []
+    wall.write_text("")
+    monkeypatch.setenv("COURSE_CACHE", str(wall / "cache"))  # nobody makes a folder in a file
+    monkeypatch.setattr(engines, "export", lambda *anything: exports.append(1) or b"a file")
+    point = checkpoints.load(PLAN["digits"][-1])
+
+    def keep(scratch):
+        monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+        path = engines.exported(lambda: None, point, "12_resnet", (28, 28), "x", ["y"])
+        return path, len(exports), capsys.readouterr().out
+
+    return keep
+
+
+def test_where_the_cache_cannot_be_written_an_export_is_kept_elsewhere(kept, tmp_path):
+    path, exports, said = kept(tmp_path / "scratch")
+    assert path.read_bytes() == b"a file" and (tmp_path / "scratch") in path.parents
+    assert exports == 1 and "cannot be written" in said and "Set COURSE_CACHE" in said
+    assert kept(tmp_path / "scratch") == (path, 1, ""), "and found again"
+
+
+def test_an_export_that_can_be_kept_nowhere_says_so(kept, tmp_path):
+    with pytest.raises(CourseError, match="make room, or set COURSE_CACHE"):
+        kept(tmp_path / "wall")

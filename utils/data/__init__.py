@@ -20,7 +20,7 @@ from utils.data.detection import Detection, flipped, jittered
 from utils.data.digits import centre, mnist
 from utils.data.idx import read_idx, write_idx
 from utils.data.inputs import crops, grey, in_parts
-from utils.data.ladder import cache_directory
+from utils.data.ladder import cache_directory, writable
 from utils.data.letters import draw_letters, letters
 from utils.data.modes import Stacked, ring, ring_centres, stacked
 from utils.data.own import from_idx, from_images
@@ -62,5 +62,6 @@ __all__ = [
     "scenes",
     "sprites",
     "stacked",
+    "writable",
     "write_idx",
 ]

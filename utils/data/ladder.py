@@ -250,7 +250,7 @@ def from_mirrors(source: Listing, found: dict[str, bytes]) -> tuple[dict[str, by
         return found, "COURSE_OFFLINE forbids the network"
     wanted = {f.name + source.suffix: f for f in source.files if f.name not in found}
     say(f"Downloading {source.name} (up to {source.download_mb:g} MB) ...")
-    folder, found = _writable(source.folder), dict(found)
+    folder, found = writable(source.folder), dict(found)
 
     def accept(name: str, raw: bytes) -> None:
         file = wanted[name]
@@ -354,8 +354,11 @@ def climb(source: Listing, rung: str = "auto") -> tuple[dict[str, bytes] | None,
     return None, reason
 
 
-def _writable(name: str) -> Path | None:
-    """Make the cache folder `name`, or one among the temporary files if that is impossible."""
+def writable(name: str) -> Path | None:
+    """Make the cache folder `name`, or one among the temporary files if that is impossible.
+
+    Which of them, and why, is printed; None if neither can be written to.
+    """
     cache, refuge = cache_directory(), room.refuge()
     try:
         return _ready(cache / name)

@@ -11,7 +11,6 @@ import hashlib
 import importlib.util
 import io
 import logging
-import os
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -21,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from utils import CourseError, checkpoints, data, lessons, parity, runtime
+from utils import CourseError, checkpoints, data, files, lessons, parity, room, runtime
 from utils.lessons.course import ROOT
 
 Arrays = dict[str, np.ndarray]
@@ -252,18 +251,29 @@ def exported(
         What they are called in the file.
     known
         Anything else that the file depends on, such as the module's source.
+
+    Raises
+    ------
+    CourseError
+        If there is no file yet, and no place to keep one.
     """
     lesson = next((ROOT / "chapters").glob(f"*/{notebook}.ipynb"))
     parts = [checkpoint.info["sha256"].encode(), lesson.read_bytes(), Path(__file__).read_bytes()]
     parts.append(f"{runtime.version('torch')} {runtime.version('onnxscript')} {known}".encode())
     key = hashlib.sha256(b"\0".join(parts)).hexdigest()[:20]
-    path = data.cache_directory() / "serving" / f"{checkpoint.name}-{key}.onnx"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(f".{os.getpid()}.part")
-        part.write_bytes(export(module(), example, input_name, output_names))
-        os.replace(part, path)
-    return path
+    name = f"{checkpoint.name}-{key}.onnx"
+    for cache in (data.cache_directory(), room.refuge()):
+        if (cache / "serving" / name).is_file():
+            return cache / "serving" / name
+    content = export(module(), example, input_name, output_names)
+    folder = data.writable("serving")
+    if folder is None:
+        raise CourseError(
+            f"The exported model {name} can be kept nowhere: make room, or set COURSE_CACHE to a "
+            "directory that can be written to."
+        )
+    files.save_all({folder / name: content})
+    return folder / name
 
 
 def export(
