@@ -135,6 +135,48 @@ def captioned(
     return fig
 
 
+# Where a name may stand, in points from its point, the best first; further off if all are taken.
+_PLACES = [(7, -3, "left"), (-7, -3, "right"), (0, 7, "center"), (0, -14, "center")]
+_PLACES += [
+    (x * far, y * far, side)
+    for far in (1, 2, 3)
+    for x, side in ((6, "left"), (-6, "right"))
+    for y in (8, -12)
+]
+
+
+def name_points(ax: "Axes", points: dict[str, tuple[float, float]]) -> None:
+    """Write names beside points, each where it covers no other name, no point and no curve.
+
+    Parameters
+    ----------
+    ax
+        With its final limits: where there is room depends on them.
+    points
+        Name → its point's place (x, y), in data.
+    """
+    from matplotlib.transforms import Bbox
+
+    ax.figure.draw_without_rendering()
+    pixels = ax.transData.transform(list(points.values()))
+    taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in pixels]
+    for curve in ax.lines:
+        if len(curve.get_xdata()) > 2:
+            vertices = ax.transData.transform(curve.get_xydata())
+            taken += [Bbox.from_bounds(x - 1, y - 1, 2, 2) for x, y in vertices]
+    for name, point in points.items():
+        for x, y, side in _PLACES:
+            text = ax.annotate(name, point, (x, y), textcoords="offset points", ha=side, fontsize=8)
+            box = text.get_window_extent()
+            inside = ax.bbox.x0 <= box.x0 and box.x1 <= ax.bbox.x1 and box.y0 >= ax.bbox.y0
+            if inside and not any(map(box.overlaps, taken)):
+                break
+            text.remove()
+        else:  # nowhere without covering something: better than not at all
+            ax.add_artist(text)
+        taken.append(box)
+
+
 def figure_png(fig: "Figure") -> bytes:
     """PNG bytes of a matplotlib figure on white, readable in a dark theme too."""
     buffer = io.BytesIO()

@@ -1068,21 +1068,20 @@ for title, (intensity, speed) in measured.items():
 
 # %%
 fig, ax = plots.figure(width=8.5, height=4)
-axis = np.geomspace(0.05, 1000, 200)
+axis = np.geomspace(0.05, 1000, 400)
 ax.loglog(axis, np.minimum(peak, axis * bandwidth) / 1e9, color="black")
 ax.axvline(peak / bandwidth, color="grey", lw=0.7, ls=":")
 for title, (intensity, speed) in measured.items():
     kind = title.split()[0].rstrip(",")
     colour = {"product": "C0", "add": "C1", "ReLU": "C1", "conv": "C2", "dense": "C3"}[kind]
     ax.plot(intensity, speed / 1e9, "o", color=colour)
-    place = (-82, 4) if kind == "dense" else (4, -11)  # so that labels do not overlap
-    ax.annotate(title, (intensity, speed / 1e9), place, textcoords="offset points", fontsize=8)
 ax.set(
     xlabel="operations a byte",
     ylabel="GFLOP/s",
     ylim=(min(speed for _, speed in measured.values()) / 2e9, None),
     title=f"{runtime.LABELS[name]}, {session.device.upper()}",
 )
+plots.name_points(ax, {title: (x, speed / 1e9) for title, (x, speed) in measured.items()})
 alt = "the roofline of this machine, and under it the operations and layers that were timed"
 plots.show(fig, alt=alt)
 

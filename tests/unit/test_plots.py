@@ -71,3 +71,25 @@ def test_figures_need_no_pyplot():
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_names_of_points_cover_nothing():
+    fig, ax = plots.figure()
+    points = {f"a name of some length {n}": (1 + 0.2 * n, 1 + n % 2 / 5) for n in range(6)}
+    ax.plot(*zip(*points.values(), strict=True), "o")
+    ax.set(xlim=(0, 4), ylim=(0, 3))
+    plots.name_points(ax, points)
+    fig.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in ax.texts]
+    assert [text.get_text() for text in ax.texts] == list(points)
+    pairs = [(a, b) for i, a in enumerate(boxes) for b in boxes[:i]]
+    assert not any(a.overlaps(b) for a, b in pairs)
+    places = ax.transData.transform(list(points.values()))
+    assert not any(box.contains(x, y) for box in boxes for x, y in places)
+
+
+def test_names_stand_there_even_without_room():
+    _, ax = plots.figure(width=1, height=1)
+    points = {f"{n} name that is much too long": (0.5, 0.5) for n in range(30)}
+    plots.name_points(ax, points)
+    assert len(ax.texts) == 30
