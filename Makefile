@@ -80,7 +80,7 @@ binder: $(READY) ## Run every notebook as Binder would: one core and 2 GB (NAME=
 	@$(PY) -m utils.binder_run $(NAME)
 
 # Those left out ask whether the versions are those of requirements.txt: here they are not to be;
-# and whether a kernel fits into Binder's memory: Colab gives six times as much.
+# and whether a kernel fits into Binder's memory, which Colab's versions need not.
 colab: $(COLAB)/.ready ## Run all tests but the browser's on the versions that Colab ships
 	@$(firstword $(wildcard $(COLAB)/Scripts/python.exe) $(COLAB)/bin/python) -m pytest \
 		-n $(JOBS) -m 'not browser and not memory' \

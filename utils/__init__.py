@@ -7,8 +7,8 @@ modules called ``tf_*`` need TensorFlow: they hold the layers that its sections 
 
 import os
 
-# The official builds of ONNX Runtime (from 1.29 on) report to their maker which machine loads which
-# models, from the moment they are imported; with this they do not. Whoever wants to sets it to 0.
+# The official builds of ONNX Runtime for all but Windows report from 1.29 on to their maker which
+# machine loads which models, from the moment they are imported; with this they do not.
 # Source: microsoft/onnxruntime, pull requests 27379 and 29843.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 

@@ -1126,7 +1126,7 @@ if first:
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## 8. ONNX Runtime
 #
-# [ONNX Runtime](https://onnxruntime.ai) reads the file, rewrites the graph for the machine at hand, and runs it. (Since version 1.29 its official builds also [report to Microsoft](https://github.com/microsoft/onnxruntime/pull/27379) what they load, unless `ORT_DISABLE_TELEMETRY=1` stands in the environment before they are imported. The course sets it; your own program has to.)
+# [ONNX Runtime](https://onnxruntime.ai) reads the file, rewrites the graph for the machine at hand, and runs it. (Since version 1.29 its official builds for Linux and macOS also [report to Microsoft](https://github.com/microsoft/onnxruntime/pull/27379) what they load, unless `ORT_DISABLE_TELEMETRY=1` stands in the environment before they are imported. The course sets it; your own program has to.)
 #
 # **Predict** how much the rewriting is worth, one picture, one thread:
 

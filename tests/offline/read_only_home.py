@@ -3,7 +3,12 @@
 import os
 from pathlib import Path
 
-_GONE = ("XDG_", "COURSE_", "MPL", "KERAS_HOME", "IPYTHONDIR", "JUPYTER")
+_GONE = ("XDG_", "COURSE_", "MPL", "KERAS_HOME", "IPYTHONDIR", "JUPYTER", "TMP")
+
+
+def no_places() -> dict[str, str]:
+    """This machine's variables without those that say where programs write, and without ours."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(_GONE)}
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -15,6 +20,5 @@ def environment(folder: Path) -> dict[str, str]:
     home, scratch = folder / "home", folder / "scratch"
     home.write_text("")
     scratch.mkdir()
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(_GONE)}
-    kept |= {"HOME": str(home), "USERPROFILE": str(home), "LOCALAPPDATA": str(home)}
+    kept = no_places() | {"HOME": str(home), "USERPROFILE": str(home), "LOCALAPPDATA": str(home)}
     return kept | {"COURSE_OFFLINE": "1", "TMPDIR": str(scratch)}
