@@ -1,6 +1,7 @@
 """Every exercise keeps its promises, and the engine that makes them does."""
 
 import doctest
+import gc
 import importlib
 import subprocess
 import sys
@@ -279,6 +280,37 @@ SAID = {
 def test_what_is_wrong_is_said(answer, said):
     verdict = mean.judge(answer)
     assert verdict.state == INCORRECT and said in verdict.message
+
+
+class NeedsRoom:
+    """Part of a cycle, so only the collector finds it; its finaliser calls a few functions."""
+
+    def __init__(self, alive):
+        self.itself, self.left = self, lambda: alive.remove(id(self))
+        alive.append(id(self))
+
+    def __del__(self):
+        self.left()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_nothing_is_finalised_where_an_endless_recursion_ends(capfd):
+    """There is no room for it: the finaliser fails, and red lines speak of foreign code."""
+    alive = []
+
+    def endless(x):
+        NeedsRoom(alive)
+        return endless(x)
+
+    usual = gc.get_threshold()
+    gc.set_threshold(1)  # the collector comes at every turn
+    try:
+        verdict = mean.judge(endless)
+    finally:
+        gc.set_threshold(*usual)
+    gc.collect()
+    assert "it calls itself without end." in verdict.message
+    assert not alive and not capfd.readouterr().err and gc.isenabled()
 
 
 def test_large_results_are_located_not_printed():

@@ -1,15 +1,17 @@
 """Calling a learner's function safely: stubs, the framework it speaks, and errors in words."""
 
+import contextlib
 import copy
 import dis
 import functools
+import gc
 import inspect
 import linecache
 import re
 import sys
 import types
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -54,9 +56,26 @@ def call_all(answer: Callable, cases: list[tuple], names: list[str]) -> list[Any
     raise first
 
 
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep Python's garbage collector waiting while a learner's function runs.
+
+    Where an endless recursion ends, nothing has room to run. Whatever the collector found
+    there could not be finalised: it would be lost, with red lines that speak of code that the
+    learner never wrote.
+    """
+    was_at_work = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_at_work:
+            gc.enable()
+
+
 def _call(answer: Callable, values: tuple) -> Any:
     try:
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
+        with _no_collection(), warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             return answer(*values)
     except KeyboardInterrupt:  # the learner's own wish, not an answer
