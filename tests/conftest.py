@@ -15,7 +15,7 @@ import shards
 
 from utils._chromium import chromium_command, find_chromium
 from utils.environment import nvidia
-from utils.runtime import threads
+from utils.runtime import threads, triton_first
 
 #: Here a real browser, or processes that talk to each other, share two cores with other tests: one
 #: that fails is tried once more, and named as RERUN at the end; one that fails again has failed.
@@ -44,6 +44,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Keep the settings of whoever runs the tests out of them, and the network too."""
     global _private
+    triton_first()  # tests import TensorFlow as they like
     _private = tempfile.mkdtemp(prefix="course-tests-")
     for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "KERAS_HOME"):
         os.environ[name] = str(Path(_private, name.lower()))

@@ -83,6 +83,37 @@ def test_loading_is_quiet_and_the_order_is_safe():
     assert done.stderr == ""
 
 
+@pytest.fixture
+def triton(tmp_path):
+    """A stand-in for Triton that says when it is loaded; the real one comes with builds for GPUs.
+
+    The fixture is a function that runs code beside it and returns what the process did.
+    """
+    (tmp_path / "triton.py").write_text(
+        "import sys; print('Triton,', 'after' if 'tensorflow' in sys.modules else 'first')"
+    )
+    (tmp_path / "triton-3.7.1.dist-info").mkdir()
+    about = "Metadata-Version: 2.1\nName: triton\nVersion: 3.7.1\n"
+    (tmp_path / "triton-3.7.1.dist-info/METADATA").write_text(about)
+
+    def run(code):
+        start = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{code}"
+        return subprocess.run([sys.executable, "-c", start], capture_output=True, text=True)
+
+    return run
+
+
+def test_triton_is_loaded_before_tensorflow(triton):
+    """The other way round PyTorch's first optimiser ends the process (triton 3.7 and later)."""
+    done = triton("from utils import runtime; runtime.load('tensorflow'); runtime.load('torch')")
+    assert (done.stdout, done.stderr) == ("Triton, first\n", "")
+
+
+def test_where_triton_comes_too_late_pytorch_is_refused(triton):
+    done = triton("import tensorflow; from utils import runtime; runtime.load('torch')")
+    assert "restart the kernel and run the set-up cell first" in done.stderr
+
+
 def test_lazy_loads_nothing():
     code = (
         "import sys; from utils import runtime; runtime.begin(lazy=True)\n"
