@@ -15,7 +15,8 @@ import shards
 
 from utils._chromium import chromium_command, find_chromium
 from utils.environment import nvidia
-from utils.runtime import threads, triton_first
+from utils.runtime import threads
+from utils.upstream import triton_first
 
 #: Here a real browser, or processes that talk to each other, share two cores with other tests: one
 #: that fails is tried once more, and named as RERUN at the end; one that fails again has failed.

@@ -14,12 +14,12 @@ import platform
 import random
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from utils import CourseError, granted, room
+from utils import CourseError, granted, room, upstream
 
 # OpenMP threads that wait by spinning take the core from whoever they wait for: next to a browser
 # on two cores a training step took ten times as long. Ones that never spin are slow on an idle
@@ -148,7 +148,8 @@ def load(*frameworks: str) -> None:
         wanted.add(os.environ["KERAS_BACKEND"])
     missing = [name for name in FRAMEWORKS if name in wanted and name not in sys.modules]
     if missing:
-        triton_first(wanted)
+        with _silent_stderr():
+            upstream.triton_first(wanted)
     for name in missing:
         _import(name)
 
@@ -177,32 +178,7 @@ def _import(name: str) -> None:
             module.config.threading.set_intra_op_parallelism_threads(threads())
             module.config.threading.set_inter_op_parallelism_threads(threads())
             module.zeros(1)  # the first device is as talkative as the import
-
-
-def triton_first(wanted: Iterable[str] = ()) -> None:
-    """Load Triton, which PyTorch's builds for GPUs bring along, before TensorFlow is loaded.
-
-    PyTorch would load it with its first optimiser. From 3.7 on it would then call TensorFlow's
-    LLVM instead of its own, and the process would end without a word.
-    Source: tensorflow/tensorflow, issue 124205.
-
-    Raises
-    ------
-    CourseError
-        If PyTorch is wanted, and TensorFlow came before this could be called.
-    """
-    if "triton" in sys.modules or not all(map(importlib.util.find_spec, ("tensorflow", "triton"))):
-        return
-    if "tensorflow" not in sys.modules:
-        with _silent_stderr(), contextlib.suppress(ImportError):  # PyTorch can do without it
-            importlib.import_module("triton")
-    elif "torch" in (*wanted, *sys.modules):
-        version = importlib.metadata.version("triton").split(".")[:2]
-        if tuple(map(int, version)) >= (3, 7):
-            raise CourseError(
-                "TensorFlow was imported before the course was, and Triton, which belongs to "
-                "PyTorch, cannot follow it: restart the kernel and run the set-up cell first."
-            )
+            upstream.stop_tuning(module)
 
 
 @contextlib.contextmanager

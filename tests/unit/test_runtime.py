@@ -114,6 +114,20 @@ def test_where_triton_comes_too_late_pytorch_is_refused(triton):
     assert "restart the kernel and run the set-up cell first" in done.stderr
 
 
+def test_an_iterator_tunes_itself_only_where_it_is_asked_to():
+    """The thread that tunes can outlast its iterator by a minute, in which nothing else runs."""
+    runtime.load("tensorflow")
+    import tensorflow as tf
+
+    asked = tf.data.Options()
+    asked.autotune.enabled = True
+    numbers = tf.data.Dataset.range(3).prefetch(1)
+    for dataset, tuned in ((numbers, False), (numbers.with_options(asked), True)):
+        stream = iter(dataset)
+        assert stream._dataset.options().autotune.enabled is tuned
+        assert [int(number) for number in stream] == [0, 1, 2]
+
+
 def test_lazy_loads_nothing():
     code = (
         "import sys; from utils import runtime; runtime.begin(lazy=True)\n"
