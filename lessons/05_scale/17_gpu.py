@@ -1464,6 +1464,10 @@ exercises.reveal("prefetch", "less than either" if took < min(L, S) else outcome
 # | TensorFlow | `dataset.prefetch(tf.data.AUTOTUNE)`, in threads | `.map(…, num_parallel_calls=tf.data.AUTOTUNE)` | by itself |
 # | Keras | any of the two; `keras.utils.PyDataset(workers=2)` | `workers` | the backend's |
 #
+# `AUTOTUNE` lets TensorFlow choose the numbers while it runs. In this course it does so only where a
+# dataset's options ask for it (`options.autotune.enabled = True`): the thread that tunes can hold up the
+# whole kernel when its iterator is dropped (`utils/upstream.py` says why).
+#
 # **Pinned memory** cannot be swapped out, so the GPU can fetch from it by itself while the CPU goes on. It
 # helps only together with `non_blocking=True`, and not at all without a GPU. And before any of this:
 # *if the data fit into memory, decode them once and index*. All of MNIST is 47 MB.

@@ -22,9 +22,9 @@ from utils.lessons import build, execute
 
 pytestmark = [pytest.mark.notebooks, pytest.mark.slow, pytest.mark.timeout(1500)]
 
-# Binder gives 2,147 MB to the kernel and the server together, and an idle server holds 100. The
-# pages of libraries, a quarter of what is measured here, can be dropped if need be: `make binder`
-# runs the notebooks under that limit, and there they get by with less.
+# Binder gives 2,147 MB to the kernel and the server together, and an idle server holds 100. Of what
+# is measured here, some 400 are pages of libraries, which can be dropped if need be. `make binder`
+# runs every notebook under the limit itself.
 MEMORY_MB = 1800
 
 
